@@ -1,0 +1,138 @@
+"""Config of the lake, curation and set building."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tuneloop.config.base import Section
+
+
+class LakeConfig(Section):
+    """Where events come from and where they are kept."""
+
+    events: list[str] = Field(default_factory=list)
+    """Native event files (JSON lines) to take in; relative to the file that names them."""
+    uri: str | None = None
+    """The Delta table; default `lakes/<tenant>/<task>/<env>` inside the store."""
+    version: int | None = None
+    """Pin an older version of the table instead of the newest."""
+
+
+class RedactConfig(Section):
+    """What personal data is removed from texts before anything is trained."""
+
+    enabled: bool = True
+    """Redact prompts, answers, corrections and comments."""
+    kinds: list[str] = Field(
+        default_factory=lambda: ["email", "phone", "card", "iban", "ip", "secret"]
+    )
+    """Which kinds of personal data; each becomes a placeholder such as `[EMAIL]`."""
+
+
+class DedupeConfig(Section):
+    """Exact and near duplicates (MinHash)."""
+
+    enabled: bool = True
+    """Keep one interaction of each group of duplicates (same prompt and same answer)."""
+    near_threshold: float = Field(default=0.7, gt=0, le=1)
+    """Jaccard similarity of word 5-grams from which two texts are near-duplicates."""
+    n_permutations: int = Field(default=64, ge=16)
+    """MinHash permutations: more are more exact and slower."""
+
+
+class BrigadeConfig(Section):
+    """Coordinated feedback: many accounts, one direction, short time, near-equal text."""
+
+    enabled: bool = True
+    """Drop feedback that fits the pattern."""
+    min_accounts: int = Field(default=5, ge=2)
+    """From how many accounts near-equal feedback is a brigade."""
+    window_hours: float = Field(default=24.0, gt=0)
+    """Within which time they act."""
+    similarity: float = Field(default=0.8, gt=0, le=1)
+    """From which word similarity two texts count as near-equal."""
+    max_events_per_user: int = Field(default=200, ge=1)
+    """More feedback than this from one account is dropped, the rest kept."""
+
+
+class SplitConfig(Section):
+    """Training and validation, split by group so that nothing near-equal is on both sides."""
+
+    validation_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of groups held out for the validation loss."""
+    group_by: list[Literal["user", "session", "cluster"]] = Field(
+        default_factory=lambda: ["session", "cluster"]  # type: ignore[arg-type]
+    )
+    """What may never be torn apart: connected by any of these."""
+
+
+class LeakConfig(Section):
+    """The guard between training and the golden set."""
+
+    near_threshold: float = Field(default=0.7, gt=0, le=1)
+    """Jaccard similarity of word 5-grams from which a prompt repeats a golden one."""
+    on_leak: Literal["fail", "drop"] = "fail"
+    """`fail` stops the run; `drop` removes the training rows and counts them."""
+
+
+class SignalWeights(Section):
+    """How much one signal says about the answer, from 0 (nothing) to 1 (all)."""
+
+    thumb: float = 1.0
+    """Thumb up or down."""
+    stars: float = 1.0
+    """1 to 5 stars; 3 says nothing."""
+    score: float = 1.0
+    """A score from 0 to 1."""
+    correction: float = 1.0
+    """A corrected answer: the answer was not good enough."""
+    copy_: float = Field(default=0.3, alias="copy")
+    """The answer was copied."""
+    dwell: float = 0.1
+    """Reading time; weak, and never enough alone."""
+    reformulation: float = 0.3
+    """The question was asked again in other words."""
+    regenerate: float = 0.4
+    """Another answer was asked for."""
+    abandonment: float = 0.2
+    """The session ended without an answer that helped."""
+
+
+class CurateConfig(Section):
+    """From the lake to rows that passed every gate."""
+
+    redact: RedactConfig = RedactConfig()
+    """Personal data."""
+    dedupe: DedupeConfig = DedupeConfig()
+    """Duplicates."""
+    brigade: BrigadeConfig = BrigadeConfig()
+    """Coordinated feedback."""
+    split: SplitConfig = SplitConfig()
+    """Training and validation."""
+    leak: LeakConfig = LeakConfig()
+    """The golden guard."""
+    signals: SignalWeights = SignalWeights()
+    """Weight of each signal."""
+    require_consent: bool = False
+    """Drop interactions without `consent.train: true`; a stated refusal is always obeyed."""
+    max_answer_chars: int = Field(default=20_000, gt=0)
+    """Longer answers and corrections are dropped."""
+
+
+class BuildConfig(Section):
+    """From curated rows to training sets."""
+
+    sft_min_score: float = Field(default=0.5, ge=-1, le=1)
+    """Evidence (−1 … 1) from which an answer itself becomes an SFT row."""
+    pair_min_margin: float = Field(default=0.5, ge=0, le=2)
+    """Least difference in evidence between two answers of one prompt to make a pair."""
+    max_pairs_per_prompt: int = Field(default=4, ge=1)
+    """Cap on pairs of one prompt."""
+    max_sft_rows: int | None = Field(default=None, gt=0)
+    """Cap on SFT training rows (seeded sample); None: all."""
+    max_preference_rows: int | None = Field(default=None, gt=0)
+    """Cap on preference training rows (seeded sample); None: all."""
+    system_prompt: Literal["keep", "strip"] = "keep"
+    """Whether recorded system prompts stay in the training prompts."""

@@ -1,0 +1,142 @@
+"""Config of training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tuneloop.config.base import Section
+
+
+class LoraConfig(Section):
+    """The adapter."""
+
+    r: int = Field(default=16, ge=1)
+    """Rank."""
+    alpha: float = Field(default=32, gt=0)
+    """Scale is alpha / r."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapter's input."""
+    target_modules: list[str] | Literal["all-linear"] = "all-linear"
+    """Which layers get an adapter."""
+    init: Literal["default", "gaussian", "pissa", "olora"] = "default"
+    """Initialisation; pissa and olora move the base and are converted to plain LoRA on saving."""
+    use_rslora: bool = False
+    """Scale by alpha / sqrt(r) instead."""
+    use_dora: bool = False
+    """Weight-decomposed LoRA; vLLM cannot serve it as an adapter, so it is merged."""
+
+
+class TrainerConfig(Section):
+    """What SFT and DPO share."""
+
+    enabled: bool = True
+    """Whether the stage runs."""
+    lr: float = Field(gt=0)
+    """Peak learning rate."""
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the set."""
+    max_steps: int | None = Field(default=None, gt=0)
+    """Stop after this many optimiser steps, whatever `epochs` says."""
+    global_batch_size: int = Field(default=16, ge=1)
+    """Rows per optimiser step, over all devices and accumulation."""
+    micro_batch_size: int = Field(default=8, ge=1)
+    """Rows per forward pass and device; accumulation follows from it."""
+    max_length: int = Field(default=1024, ge=8)
+    """Tokens per row; longer rows are dropped and counted, never cut inside an answer."""
+    scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    """Learning-rate schedule."""
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
+    """Share of steps that warm up."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradient clipping."""
+    logging_steps: int = Field(default=5, ge=1)
+    """Optimiser steps between two points of the loss curve."""
+    eval_steps: int = Field(default=50, ge=1)
+    """Optimiser steps between two validation losses."""
+    save_steps: int = Field(default=50, ge=1)
+    """Optimiser steps between two checkpoints."""
+    early_stopping_patience: int | None = Field(default=None, ge=1)
+    """Stop after this many validation losses without a better one; None: never."""
+    quantisation: Literal["none", "nf4"] = "none"
+    """`nf4`: QLoRA, base in 4 bit with double quantisation (bitsandbytes)."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Compute type; `auto` probes the hardware."""
+    gradient_checkpointing: bool = False
+    """Recompute activations: less memory, about a third more time."""
+    merge: bool = False
+    """Also leave the merged model."""
+    lora: LoraConfig = LoraConfig()
+    """The adapter."""
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> TrainerConfig:
+        if self.global_batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"global_batch_size {self.global_batch_size} is not a multiple of "
+                f"micro_batch_size {self.micro_batch_size}"
+            )
+        if self.early_stopping_patience and self.save_steps != self.eval_steps:
+            raise ValueError("early_stopping_patience needs save_steps equal to eval_steps")
+        return self
+
+
+class SftConfig(TrainerConfig):
+    """Supervised fine-tuning, loss on the answer only."""
+
+    lr: float = Field(default=2e-4, gt=0)
+    """Peak learning rate; 2e-4 suits LoRA on most models, small ones take 1e-3."""
+
+
+DpoLoss = Literal["sigmoid", "hinge", "ipo", "robust", "exo_pair", "apo_zero", "apo_down", "sft"]
+
+
+class DpoConfig(TrainerConfig):
+    """Direct preference optimisation on top of the SFT adapter, which is its reference."""
+
+    lr: float = Field(default=5e-6, gt=0)
+    """Peak learning rate; far below SFT's."""
+    beta: float = Field(default=0.1, gt=0)
+    """Strength of the pull towards the reference."""
+    loss_type: list[DpoLoss] = Field(default_factory=lambda: ["sigmoid"])  # type: ignore[arg-type]
+    """Losses to add up; `sft` keeps the chosen answer likely."""
+    loss_weights: list[float] | None = None
+    """One weight per loss; None: all 1."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of pairs assumed flipped; read by `robust` and `exo_pair` only."""
+
+    @model_validator(mode="after")
+    def _losses_fit(self) -> DpoConfig:
+        if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
+            raise ValueError("loss_weights needs one weight per loss_type")
+        if self.label_smoothing and not {"robust", "exo_pair"} & set(self.loss_type):
+            raise ValueError(
+                "label_smoothing is read by loss_type robust and exo_pair only; "
+                f"{', '.join(self.loss_type)} would ignore it"
+            )
+        return self
+
+
+class TrackingConfig(Section):
+    """Where the loss curve also goes."""
+
+    report_to: list[Literal["wandb"]] = Field(default_factory=list)
+    """Trackers; the artefact holds the curve in any case."""
+    project: str = "tuneloop"
+    """Project name at the tracker."""
+    mode: Literal["offline", "online"] = "offline"
+    """`offline` writes to the work folder and sends nothing."""
+
+
+class TrainConfig(Section):
+    """The two training stages; either can be switched off."""
+
+    sft: SftConfig = SftConfig()
+    """Supervised fine-tuning."""
+    dpo: DpoConfig = DpoConfig()
+    """Preference optimisation."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Trackers."""
