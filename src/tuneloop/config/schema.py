@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from tuneloop.config.base import Section
 from tuneloop.config.data import BuildConfig, CurateConfig, LakeConfig
-from tuneloop.config.evaluate import DecideConfig, EvaluateConfig, ReportConfig
+from tuneloop.config.decide import DecideConfig, ReportConfig
+from tuneloop.config.evaluate import EvaluateConfig
 from tuneloop.config.train import TrainConfig
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"

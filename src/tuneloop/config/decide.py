@@ -1,0 +1,42 @@
+"""Config of the decision and the report."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tuneloop.config.base import Section
+
+
+class DecideConfig(Section):
+    """Which evidence promotes."""
+
+    metric: str = "pass"
+    """`pass`: all required checks of a prompt hold. Or the name of a check or graded metric, or
+    `judge` for the judge's win rate."""
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """One-sided level of every gate."""
+    min_improvement: float = Field(default=0.0, ge=0, lt=1)
+    """The primary's lower bound must exceed this."""
+    protected_slices: list[str] = Field(default_factory=list)
+    """Slices that may not get worse: unproven means HOLD."""
+    slice_margin: float = Field(default=0.05, ge=0, lt=1)
+    """How much worse a protected slice may be (non-inferiority margin)."""
+    min_slice_prompts: int = Field(default=10, ge=1)
+    """With fewer prompts a slice is unproven."""
+    max_missing_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Above this share of prompts without an answer from either system: HOLD."""
+    max_hard_failures: int = Field(default=0, ge=0)
+    """More failed hard checks than this on the candidate: REJECT."""
+    n_bootstrap: int = Field(default=10_000, ge=100)
+    """Bootstrap resamples for graded metrics."""
+    promote: bool = True
+    """Move the champion alias on PROMOTE."""
+
+
+class ReportConfig(Section):
+    """What people look at."""
+
+    title: str | None = None
+    """Heading; None: the run's name."""
+    n_examples: int = Field(default=6, ge=0)
+    """Won, lost and tied examples shown side by side, each."""
