@@ -45,7 +45,7 @@ class AliasName(BaseModel):
 def generations(store: Store, alias: AliasName) -> list[Generation]:
     """Return every generation of an alias, oldest first."""
     found = []
-    for path in store.list(alias.prefix):
+    for path in store.list_paths(alias.prefix):
         data = store.get(path)
         if data:
             found.append(Generation.model_validate_json(data))
@@ -77,7 +77,7 @@ def advance(store: Store, alias: AliasName, generation: Generation) -> Generatio
 def list_aliases(store: Store) -> list[AliasName]:
     """Return every alias the store holds."""
     seen: dict[str, Any] = {}
-    for path in store.list("aliases"):
+    for path in store.list_paths("aliases"):
         _, tenant, task, env, name, _ = path.split("/")
         alias = AliasName(tenant=tenant, task=task, env=env, name=name)
         seen[alias.prefix] = alias

@@ -107,7 +107,7 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list_paths(self, prefix: str) -> Iterator[str]:
         """Yield the paths below `prefix`, sorted."""
         paths = [meta["path"] for batch in self.objects.list(prefix) for meta in batch]
         yield from sorted(paths)
@@ -124,7 +124,7 @@ class Store:
         Raises:
             StoreError: if none did, or the prefix fits several contents.
         """
-        hits = list(self.list(f"digests/{digest}" if len(digest) == 64 else "digests"))
+        hits = list(self.list_paths(f"digests/{digest}" if len(digest) == 64 else "digests"))
         split = [hit.split("/") for hit in hits]
         split = [parts for parts in split if parts[1].startswith(digest)]
         if len({parts[1] for parts in split}) > 1:

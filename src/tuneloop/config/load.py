@@ -127,13 +127,11 @@ def _validate(tree: _Tree) -> RunConfig | None:
 def _take_out(values: Any, detail: ErrorDetails) -> None:
     loc = tuple(detail["loc"])
     parent = values
-    for key in loc[:-1]:
-        if isinstance(parent, dict) and key in parent:
+    try:
+        for key in loc[:-1]:
             parent = parent[key]
-        elif isinstance(parent, list) and isinstance(key, int) and key < len(parent):
-            parent = parent[key]
-        else:
-            break
+    except (KeyError, IndexError, TypeError):
+        return
     if isinstance(parent, dict) and loc:
         parent.pop(loc[-1], None)
         if loc in STAND_INS:

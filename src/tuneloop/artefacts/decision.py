@@ -1,0 +1,141 @@
+"""What `decision.json` says: the verdict, its reasons, and every number it rests on.
+
+No NaN and no sentinel: a number that could not be computed is null, and a status and a
+reason stand beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DECISION_VERSION = 1
+
+Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
+EXIT_CODES: dict[Verdict, int] = {"PROMOTE": 0, "HOLD": 10, "REJECT": 20}
+"""What `tuneloop decide --exit-code` returns."""
+GateStatus = Literal["passed", "failed", "unproven", "skipped"]
+
+
+class _Record(BaseModel):
+    """Base of the decision's parts: frozen, typos fail, NaN and infinity are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Bounds(_Record):
+    """The comparison with every missing value counted against, then for, the candidate."""
+
+    estimate_low: float
+    ci_low: float
+    estimate_high: float
+    ci_high: float
+
+
+class Measured(_Record):
+    """Candidate minus champion on one metric.
+
+    `n` counts units: prompt families where the golden set states them, else prompts.
+    `estimate` is the mean over units of the difference; for the judge it is the win rate
+    minus one half. The interval holds at level `confidence` (1 - 2 alpha), so each of its
+    ends is a one-sided bound at alpha. `bounds` is set where values are missing.
+    """
+
+    status: Literal["ok", "missing"]
+    reason: str | None = None
+    n: int = 0
+    n_prompts: int = 0
+    n_missing: int = 0
+    estimate: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    confidence: float
+    method: str
+    p_value: float | None = None
+    champion_rate: float | None = None
+    candidate_rate: float | None = None
+    wins: int = 0
+    losses: int = 0
+    ties: int = 0
+    bounds: Bounds | None = None
+
+
+class Primary(Measured):
+    """The measure the verdict rests on.
+
+    `mde` is the smallest true difference this many units would show with 80 % power,
+    `n_needed` how many units would show a difference of the estimate's size.
+    """
+
+    metric: str
+    unit: Literal["prompt", "family"]
+    min_improvement: float
+    mde: float | None = None
+    n_needed: int | None = None
+
+
+class SliceResult(Measured):
+    """One slice. `margin` and a gate's status where it is protected, else `reported`.
+
+    `improved` and `p_adjusted` are Holm's over all slices that were measured.
+    """
+
+    name: str
+    protected: bool
+    margin: float | None = None
+    gate: Literal["passed", "failed", "unproven", "reported"]
+    detail: str
+    n_needed: int | None = None
+    improved: bool = False
+    p_adjusted: float | None = None
+
+
+class Gate(_Record):
+    """One condition of a promotion: what was measured, against which limit."""
+
+    name: str
+    status: GateStatus
+    detail: str
+    value: float | None = None
+    limit: float | None = None
+
+
+class SystemRef(_Record):
+    """One of the two systems: its digest and what makes it up (a `SystemSpec`)."""
+
+    digest: str
+    spec: dict[str, Any]
+
+
+class JudgeReading(_Record):
+    """What the judge said, and what its canaries and its two orders say about it.
+
+    `evaluation` is the judge's part of `evaluation.json` as it was written there.
+    """
+
+    role: Literal["deciding", "advisory", "off"]
+    decided: bool
+    summary: str
+    n_prompts: int = 0
+    n_missing: int = 0
+    missing_fraction: float | None = None
+    order_agreement: float | None = None
+    first_position_rate: float | None = None
+    win_rate: Measured | None = None
+    canaries: dict[str, GateStatus] = Field(default_factory=dict)
+    evaluation: dict[str, Any] = Field(default_factory=dict)
+
+
+class DecisionRecord(_Record):
+    """`decision.json`."""
+
+    schema_version: Literal[1] = 1
+    verdict: Verdict
+    reasons: list[str] = Field(min_length=1)
+    primary: Primary
+    slices: list[SliceResult]
+    gates: list[Gate]
+    judge: JudgeReading
+    systems: dict[Literal["champion", "candidate"], SystemRef]
+    lineage: dict[str, str]

@@ -1,0 +1,266 @@
+"""Verbs: parse, load the config, call the stages, print."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from tuneloop import __version__
+from tuneloop.errors import TuneloopError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Turn feedback into a better model, and prove it before anyone is served by it.",
+)
+registry_app = typer.Typer(no_args_is_help=True, help="Which system is the champion, and was.")
+app.add_typer(registry_app, name="registry")
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The run's YAML file.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a key: train.sft.lr=2e-4.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Run the stage again although the store has it.")
+]
+
+
+def main() -> None:
+    """Run the command line; errors a user can act on are printed without a traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=True)
+    except TuneloopError as error:
+        from tuneloop.present import print_error
+
+        print_error(error, as_json="--json" in sys.argv)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what was finished is kept, the same command goes on", err=True)
+        sys.exit(130)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    pass
+
+
+# -- configs -------------------------------------------------------------------------
+@app.command()
+def validate(config: ConfigOption, set_: SetOption = None, json: JsonOption = False) -> None:
+    """Check a config: every problem at once, with its line."""
+    from tuneloop.config.load import load_config
+    from tuneloop.present import print_json
+
+    loaded = load_config(config, set_ or [])
+    if json:
+        print_json({"ok": True, "config": loaded.config.model_dump(mode="json", by_alias=True)})
+    else:
+        typer.secho(f"{config}: ok", fg="green")
+
+
+@app.command()
+def plan(config: ConfigOption, set_: SetOption = None, json: JsonOption = False) -> None:
+    """Show what a run would do: stages, what is cached, rows, tokens, memory, one example."""
+    from tuneloop.plan import make_plan, plan_lines
+    from tuneloop.present import print_json
+
+    result = make_plan(_pipeline(config, set_, quiet=True)[0])
+    print_json(result) if json else typer.echo("\n".join(plan_lines(result)))
+
+
+@app.command()
+def schema(
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("docs/reference"),
+) -> None:
+    """Write the JSON schemas of run configs and events, for editors and exporters."""
+    from tuneloop.schemas import write_schemas
+
+    for path in write_schemas(out):
+        typer.echo(str(path))
+
+
+# -- the pipeline --------------------------------------------------------------------
+@app.command()
+def run(
+    config: ConfigOption,
+    set_: SetOption = None,
+    from_: Annotated[str, typer.Option("--from", help="Skip the stages before.")] = "lake",
+    until: Annotated[str, typer.Option("--until", help="Stop after this stage.")] = "report",
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run the pipeline; stages whose inputs did not change come from the store."""
+    from tuneloop.pipeline import STAGES
+
+    for option, value in (("--from", from_), ("--until", until)):
+        if value not in STAGES:
+            raise TuneloopError(f"{value!r} is no stage", where=option, hint=", ".join(STAGES))
+    stages = STAGES[STAGES.index(from_) : STAGES.index(until) + 1]
+    _run(config, set_, until=until, begin=from_, force=stages if force else (), json=json)
+
+
+def _stage_command(name: str, summary: str) -> None:
+    def command(
+        config: ConfigOption,
+        set_: SetOption = None,
+        force: ForceOption = False,
+        json: JsonOption = False,
+    ) -> None:
+        _run(config, set_, until=name, begin="lake", force=[name] if force else (), json=json)
+
+    command.__doc__ = summary
+    app.command(name)(command)
+
+
+_stage_command("curate", "Make curated rows: join, redact, deduplicate, guard, split.")
+_stage_command("build", "Make SFT, preference and KTO sets from curated rows.")
+_stage_command("sft", "Train the SFT adapter.")
+_stage_command("dpo", "Train the DPO adapter on top of it.")
+_stage_command("evaluate", "Let champion and candidate answer the golden set, and score them.")
+_stage_command("report", "Write the report page.")
+
+
+@app.command()
+def decide(
+    config: ConfigOption,
+    set_: SetOption = None,
+    force: ForceOption = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 0 PROMOTE, 10 HOLD, 20 REJECT.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say PROMOTE, HOLD or REJECT, and why."""
+    decision = _run(
+        config, set_, until="decide", begin="lake", force=["decide"] if force else (), json=json
+    )
+    if exit_code:
+        raise typer.Exit({"PROMOTE": 0, "HOLD": 10, "REJECT": 20}[decision["verdict"]])
+
+
+# -- looking back --------------------------------------------------------------------
+@app.command()
+def status(config: ConfigOption, set_: SetOption = None, json: JsonOption = False) -> None:
+    """Show the runs of this config's store, newest last, and the champion."""
+    from tuneloop.history import status_lines, status_report
+    from tuneloop.present import print_json
+
+    pipeline, _ = _pipeline(config, set_, quiet=True)
+    result = status_report(pipeline.store, pipeline.config.name, pipeline.alias)
+    print_json(result) if json else typer.echo("\n".join(status_lines(result)))
+
+
+@app.command()
+def lineage(
+    what: Annotated[str, typer.Argument(help="A decision.json, or an artefact's digest.")],
+    store: Annotated[str, typer.Option(envvar="TUNELOOP_STORE", help="Store.")] = ".tuneloop",
+    events: Annotated[bool, typer.Option("--events", help="List the events it rests on.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Walk from a decision back to the events it rests on."""
+    from tuneloop.artefacts.store import Store
+    from tuneloop.history import lineage_lines, lineage_report
+    from tuneloop.present import print_json
+
+    result = lineage_report(Store(store), what, events=events)
+    print_json(result) if json else typer.echo("\n".join(lineage_lines(result)))
+
+
+@registry_app.command("list")
+def registry_list(
+    store: Annotated[str, typer.Option(envvar="TUNELOOP_STORE", help="Store.")] = ".tuneloop",
+    json: JsonOption = False,
+) -> None:
+    """List every champion and what it was before."""
+    from tuneloop.artefacts.store import Store
+    from tuneloop.history import registry_lines, registry_report
+    from tuneloop.present import print_json
+
+    result = registry_report(Store(store))
+    print_json(result) if json else typer.echo("\n".join(registry_lines(result)))
+
+
+@registry_app.command("rollback")
+def registry_rollback(
+    config: ConfigOption,
+    reason: Annotated[str, typer.Option(help="Why; kept in the history.")],
+    set_: SetOption = None,
+    to: Annotated[int | None, typer.Option(help="Generation; default the one before.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make an earlier system the champion again, as a new generation."""
+    import getpass
+
+    from tuneloop.decide.registry import rollback
+    from tuneloop.present import print_json
+
+    pipeline, _ = _pipeline(config, set_, quiet=True)
+    new = rollback(pipeline.store, pipeline.alias, actor=getpass.getuser(), reason=reason, to=to)
+    if json:
+        print_json(new.model_dump(mode="json"))
+    else:
+        typer.echo(f"generation {new.number}: {new.system.name} {new.digest[:12]}")
+
+
+# -- shared by the verbs -------------------------------------------------------------
+def _pipeline(
+    config: Path, set_: list[str] | None, *, quiet: bool, **options: Any
+) -> tuple[Any, Any]:
+    from tuneloop.artefacts.store import Store
+    from tuneloop.config.load import load_config
+    from tuneloop.pipeline import Pipeline
+    from tuneloop.present import StageLines
+    from tuneloop.runtime.execution import rank
+    from tuneloop.runtime.progress import SilentProgress, TerminalProgress
+
+    loaded = load_config(config, set_ or [])
+    quiet = quiet or rank() > 0
+    lines = StageLines(quiet=quiet)
+    progress = SilentProgress() if quiet else TerminalProgress()
+    store = Store(loaded.config.store)
+    return Pipeline(loaded.config, store, progress=progress, on_stage=lines, **options), lines
+
+
+def _run(
+    config: Path, set_: list[str] | None, *, until: str, begin: str, force: Any, json: bool
+) -> dict[str, Any]:
+    from tuneloop.present import export_results, print_json, verdict_end
+    from tuneloop.runtime.execution import rank
+
+    pipeline, lines = _pipeline(config, set_, quiet=json, begin=begin, force=force)
+    artefacts = pipeline.run(until=until)
+    if rank() > 0:
+        return {}
+    paths = export_results(pipeline.store, pipeline.config.name, artefacts)
+    decision = artefacts["decide"].json("decision.json") if "decide" in artefacts else {}
+    if json:
+        files = {stage: str(path) for stage, path in paths.items()}
+        run_id = pipeline.record.run_id if pipeline.record else None
+        print_json(
+            {"run": run_id, "stages": lines.rows, "decision": decision or None, "files": files}
+        )
+    elif decision:
+        typer.echo(verdict_end(decision, paths, config))
+    return decision

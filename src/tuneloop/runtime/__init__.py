@@ -1,0 +1,1 @@
+"""What stages share at run time: execution, environment, progress, weights, serving."""
