@@ -94,10 +94,10 @@ def plan(config: ConfigOption, set_: SetOption = None, json: JsonOption = False)
 def schema(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("docs/reference"),
 ) -> None:
-    """Write the JSON schemas of run configs and events, for editors and exporters."""
-    from tuneloop.schemas import write_schemas
+    """Write the JSON schemas and the page of all config keys (docs/reference)."""
+    from tuneloop.schemas import write_reference
 
-    for path in write_schemas(out):
+    for path in write_reference(out):
         typer.echo(str(path))
 
 
