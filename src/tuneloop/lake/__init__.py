@@ -1,0 +1,1 @@
+"""The lake: native events in a versioned, append-only Delta table."""
