@@ -1,0 +1,15 @@
+"""Model engines behind one interface: a vLLM server, a server that runs already, in-process."""
+
+from tuneloop.runtime.serving.chat import ChatRequest, ChatResult, ServedSystem, TokenLogprob
+from tuneloop.runtime.serving.engine import Engine, can_share, engine_mode, open_engine
+
+__all__ = [
+    "ChatRequest",
+    "ChatResult",
+    "Engine",
+    "ServedSystem",
+    "TokenLogprob",
+    "can_share",
+    "engine_mode",
+    "open_engine",
+]
