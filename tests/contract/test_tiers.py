@@ -33,7 +33,7 @@ def outcome(root, tmp_path, *options):
 def test_a_required_gpu_test_fails_where_it_would_skip(root, tmp_path):
     done = outcome(root, tmp_path, "--require-gpu")
     assert done.returncode == 1
-    assert done.stdout.count("--require-gpu, but skipped") == 1
+    assert "--require-gpu, but skipped" in done.stdout
     assert "1 skipped" in done.stdout
 
 
