@@ -69,6 +69,12 @@ class JudgeConfig(Section):
     """Above this probability off the labels, structured output decides and the row says so."""
     max_missing_fraction: float = Field(default=0.1, ge=0, le=1)
     """Above this share of missing judgments a deciding judge holds the verdict."""
+    n_canaries: int = Field(default=4, ge=0)
+    """Golden prompts each canary (identical, padded, null, injection, known bad) is tried on, in
+    both orders; 0: none. Four cost 40 judgments."""
+    canary_tolerance: float = Field(default=0.15, ge=0, lt=0.5)
+    """How far from ½ a canary's score may be where neither answer is better, and must be where one
+    is worse."""
     min_order_agreement: float = Field(default=0.6, ge=0, le=1)
     """Below this agreement of the two orders a deciding judge holds the verdict."""
 
@@ -85,7 +91,7 @@ class EvaluateConfig(Section):
     """How answers are drawn, for both systems alike."""
     max_prompts: int | None = Field(default=None, ge=1)
     """Use a seeded sample of the golden set; None: all of it."""
-    metrics: list[Literal["exact_match", "token_f1", "chrf"]] = Field(default_factory=list)
+    metrics: list[Literal["exact_match", "token_f1"]] = Field(default_factory=list)
     """Graded metrics against the references, from modules shipped with tuneloop."""
     judge: JudgeConfig = JudgeConfig()
     """The LLM judge."""

@@ -74,6 +74,7 @@ class Engine:
         progress: Progress,
     ) -> None:
         self.mode = mode
+        self.steps: list[dict[str, Any]] = []
         self._backend, self._cache, self._progress = backend, cache, progress
         self._started = False
 
@@ -85,7 +86,8 @@ class Engine:
         Args:
             system: Who answers; one of those the engine was opened for.
             requests: What is asked.
-            step: Description of this step for the progress bar.
+            step: Description of this step for the progress bar and for `steps`, which holds what
+                each step cost.
 
         Raises:
             ServingError: if the server does not start, dies, or answers no request at all.
@@ -103,10 +105,23 @@ class Engine:
                 self._cache.put(keys[asked[position]], result)
                 results.setdefault(asked[position], result)
                 self._progress.advance()
-            self._progress.done(f"{len(asked)} answers in {time.monotonic() - began:.0f} s")
+            self._progress.done()
+            self._record(step, [results[i] for i in asked], time.monotonic() - began)
             _fail_if_none(list(results.values()), step)
         # Equal requests get one answer, now and when the cache answers next time.
         return [self._cache.get(key) or results[i] for i, key in enumerate(keys)]
+
+    def _record(self, step: str, results: Sequence[ChatResult], seconds: float) -> None:
+        n_tokens = sum(result.n_completion_tokens for result in results)
+        self.steps.append(
+            {
+                "step": step,
+                "n_asked": len(results),
+                "n_completion_tokens": n_tokens,
+                "seconds": round(seconds, 3),
+                "tokens_per_s": round(n_tokens / seconds, 1) if seconds else None,
+            }
+        )
 
     def _unanswered(self, keys: Sequence[str]) -> list[int]:
         # A padded batch is asked again whole: in other company its answers could differ.

@@ -1,0 +1,1 @@
+"""Champion and candidate on the golden set: answers, checks, metrics, the judge."""

@@ -1,0 +1,195 @@
+"""The evaluate stage: both systems answer, rules check, the judge compares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneloop.artefacts.golden import GoldenPrompt, read_golden
+from tuneloop.artefacts.manifest import Counts
+from tuneloop.artefacts.stage import GoldenSet, StageContext, StageOutput
+from tuneloop.config.evaluate import EngineConfig, EvaluateConfig
+from tuneloop.evaluate import answers as answering
+from tuneloop.evaluate.checks import check_golden
+from tuneloop.evaluate.judging import JudgePlan, judge_system
+from tuneloop.evaluate.tables import SIDES, Row, Side, write_table
+from tuneloop.runtime.serving import Engine, ServedSystem, can_share, engine_mode, open_engine
+
+if TYPE_CHECKING:
+    from tuneloop.runtime.weights import ResolvedModel
+
+
+@dataclass
+class _Round:
+    """What has been gathered so far."""
+
+    answers: dict[Side, answering.Answers] = field(default_factory=dict)
+    passed: dict[Side, dict[str, bool | None]] = field(default_factory=dict)
+    rows: dict[str, list[Row]] = field(
+        default_factory=lambda: {"answers": [], "checks": [], "metrics": [], "judgments": []}
+    )
+    judge: dict[str, Any] = field(default_factory=lambda: {"role": "off"})
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+
+def evaluate(
+    golden: GoldenSet,
+    champion: ServedSystem,
+    candidate: ServedSystem,
+    config: EvaluateConfig,
+    context: StageContext,
+    judge_model: ResolvedModel | None,
+) -> StageOutput:
+    """Return both systems' answers on the golden set, and what rules and judge say of them.
+
+    The candidate's engine starts first; the champion's and the judge's follow, on the same one
+    where it can serve them. Finished answers are kept in the work folder: a killed evaluation
+    asks none of them again, and starts no server for them.
+    """
+    prompts = read_golden(golden.path("golden.jsonl"))
+    n_golden = len(prompts)
+    prompts = answering.sample(prompts, config.max_prompts, seed=context.seed)
+    check_golden(prompts)
+    systems: dict[Side, ServedSystem] = {"champion": champion, "candidate": candidate}
+    plan = _judge_plan(prompts, candidate, config, context, judge_model)
+    gathered = _Round()
+    for jobs in _engines(systems, plan, config):
+        members = [job.system for job in jobs]
+        with open_engine(
+            members, jobs[0].config, work=context.work, progress=context.progress
+        ) as engine:
+            for job in jobs:
+                _do(job, engine, prompts, gathered, plan)
+            gathered.steps += engine.steps
+    _grade(config, prompts, gathered, context.work)
+    summary = _summary(systems, config, prompts, gathered)
+    return StageOutput(
+        files=_write(gathered, summary, context.work),
+        counts=Counts(
+            n_in=n_golden,
+            dropped={"not_sampled": n_golden - len(prompts)} if n_golden > len(prompts) else {},
+            n_out=len(prompts),
+        ),
+        details={
+            "usage": {side: answering.usage(gathered.answers[side]) for side in SIDES},
+            "steps": gathered.steps,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One system's part in the evaluation; a `side` of None is the judge's."""
+
+    system: ServedSystem
+    config: EngineConfig
+    side: Side | None = None
+
+
+def _engines(
+    systems: Mapping[Side, ServedSystem], plan: JudgePlan | None, config: EvaluateConfig
+) -> list[list[_Job]]:
+    """Return the jobs in order, those together that one engine can serve."""
+    jobs = [
+        _Job(systems["candidate"], config.engine, "candidate"),
+        _Job(systems["champion"], config.engine, "champion"),
+    ]
+    if plan:
+        jobs.append(_Job(plan.system, plan.config.engine or config.engine))
+    engines: list[list[_Job]] = []
+    for job in jobs:
+        last = engines[-1] if engines else []
+        same = bool(last) and last[0].config == job.config
+        if same and can_share([j.system for j in last], job.system, job.config):
+            last.append(job)
+        else:
+            engines.append([job])
+    return engines
+
+
+def _do(
+    job: _Job,
+    engine: Engine,
+    prompts: Sequence[GoldenPrompt],
+    gathered: _Round,
+    plan: JudgePlan | None,
+) -> None:
+    if job.side is None:
+        if plan:
+            judgments, gathered.judge = plan.run(engine, gathered.answers, gathered.passed)
+            gathered.rows["judgments"] = [judgment.row() for judgment in judgments]
+        return
+    answers = answering.ask(engine, job.system, prompts, side=job.side)
+    checks, passed = answering.check_prompts(prompts, job.side, answers)
+    gathered.answers[job.side], gathered.passed[job.side] = answers, passed
+    gathered.rows["answers"] += answering.answer_rows(job.side, answers)
+    gathered.rows["checks"] += checks
+
+
+def _judge_plan(
+    prompts: Sequence[GoldenPrompt],
+    candidate: ServedSystem,
+    config: EvaluateConfig,
+    context: StageContext,
+    judge_model: ResolvedModel | None,
+) -> JudgePlan | None:
+    if config.judge.role == "off":
+        return None
+    engine = config.judge.engine or config.engine
+    system = judge_system(engine, judge_model or candidate.base, candidate.base)
+    chosen = answering.sample(prompts, config.judge.n_prompts, seed=context.seed + 1)
+    return JudgePlan(system=system, prompts=chosen, config=config.judge, seed=context.seed)
+
+
+def _grade(
+    config: EvaluateConfig, prompts: Sequence[GoldenPrompt], gathered: _Round, work: Path
+) -> None:
+    for metric in config.metrics:
+        for side in SIDES:
+            gathered.rows["metrics"] += answering.metric_rows(
+                metric, prompts, side, gathered.answers[side], work=work / "metrics"
+            )
+
+
+def _summary(
+    systems: Mapping[Side, ServedSystem],
+    config: EvaluateConfig,
+    prompts: Sequence[GoldenPrompt],
+    gathered: _Round,
+) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "systems": {
+            side: {
+                "digest": systems[side].spec.digest,
+                "spec": systems[side].spec.model_dump(mode="json"),
+            }
+            for side in SIDES
+        },
+        "engine": engine_mode(config.engine),
+        "n_prompts": len(prompts),
+        "prompts": [
+            prompt.model_dump(
+                mode="json", include={"id", "messages", "reference", "slices", "family"}
+            )
+            for prompt in prompts
+        ],
+        "pass": {
+            side: answering.pass_summary(prompts, gathered.answers[side], gathered.passed[side])
+            for side in SIDES
+        },
+        "metrics": config.metrics,
+        "judge": gathered.judge,
+    }
+
+
+def _write(gathered: _Round, summary: Mapping[str, Any], work: Path) -> dict[str, Path]:
+    files = {
+        f"{name}.parquet": write_table(name, rows, work) for name, rows in gathered.rows.items()
+    }
+    path = work / "evaluation.json"
+    path.write_text(json.dumps(summary, indent=1, ensure_ascii=False, sort_keys=True), "utf-8")
+    return files | {path.name: path}

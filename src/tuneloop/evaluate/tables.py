@@ -1,0 +1,59 @@
+"""The tables of an evaluation: columns, types, order. Equal rows give equal bytes.
+
+- `answers.parquet`: one row per prompt and side.
+- `checks.parquet`: one row per prompt, side and check; `passed` is null where `status` is missing.
+- `metrics.parquet`: one row per prompt, side and graded metric.
+- `judgments.parquet`: one row per prompt and order. `p_a` and `p_b` are the probabilities of the
+  labels of the first and the second answer shown, `p_tie` that of a tie, `off_label` what is left;
+  `score` is the candidate's: P(candidate) + P(tie) / 2, over the labels alone, or 1, 0 or ½ where
+  structured output decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+Side = Literal["champion", "candidate"]
+SIDES: tuple[Side, Side] = ("champion", "candidate")
+
+Row = dict[str, Any]
+
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "answers": {
+        "prompt_id": "string", "side": "string", "status": "string", "reason": "string",
+        "text": "string", "finish_reason": "string", "n_prompt_tokens": "int64",
+        "n_completion_tokens": "int64",
+    },
+    "checks": {
+        "prompt_id": "string", "side": "string", "check": "string", "kind": "string",
+        "status": "string", "passed": "bool", "required": "bool", "hard": "bool",
+        "detail": "string",
+    },
+    "metrics": {
+        "prompt_id": "string", "side": "string", "metric": "string", "status": "string",
+        "value": "float64",
+    },
+    "judgments": {
+        "prompt_id": "string", "order": "string", "status": "string", "reason": "string",
+        "score": "float64", "p_a": "float64", "p_b": "float64", "p_tie": "float64",
+        "off_label": "float64", "decided_by": "string", "reasoning": "string",
+    },
+}  # fmt: skip
+SORT_KEYS = ("prompt_id", "side", "order", "check", "metric")
+
+
+def write_table(name: str, rows: Sequence[Row], folder: Path) -> Path:
+    """Write one table in the order of prompt, side or order, and check or metric."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = COLUMNS[name]
+    keys = [key for key in SORT_KEYS if key in columns]
+    ordered = sorted(rows, key=lambda row: [row[key] for key in keys])
+    types = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
+    schema = pa.schema([(c, types.get(kind, pa.string())) for c, kind in columns.items()])
+    path = folder / f"{name}.parquet"
+    pq.write_table(pa.Table.from_pylist(ordered, schema=schema), path)
+    return path
