@@ -1,0 +1,135 @@
+"""Who am I among the training processes; torch is touched only when there are several."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from pathlib import Path
+from typing import Any
+
+from tuneloop.errors import TrainingError
+
+# Rank 0 may do hours of other work (judging, serving) between two barriers.
+TIMEOUT = dt.timedelta(days=2)
+
+
+def rank() -> int:
+    """Return this process's number among all training processes; 0 where there is one."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Return how many training processes there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_process() -> bool:
+    """Return whether this process writes files and talks."""
+    return rank() == 0
+
+
+def join() -> None:
+    """Meet the other processes: gloo on CPU, NCCL on GPUs. Does nothing where there is one."""
+    if world_size() > 1:
+        _state()
+
+
+def barrier() -> None:
+    """Wait until every training process has come here; returns at once where there is one."""
+    if world_size() > 1:
+        _state().wait_for_everyone()
+
+
+def gather(items: list[Any]) -> list[Any]:
+    """Return the items of all processes on each of them, by rank; `items` where there is one."""
+    if world_size() == 1:
+        return items
+    from accelerate.utils import gather_object
+
+    return list(gather_object(items))
+
+
+def accumulation(*, global_batch_size: int, micro_batch_size: int) -> int:
+    """Return the micro-batches each process adds up per optimiser step.
+
+    Raises:
+        TrainingError: if the global batch cannot be shared out evenly.
+    """
+    rows = micro_batch_size * world_size()
+    if global_batch_size % rows:
+        raise TrainingError(
+            f"global_batch_size {global_batch_size} is no multiple of micro_batch_size "
+            f"{micro_batch_size} x {world_size()} processes",
+            where="train",
+            hint="choose a micro_batch_size that divides global_batch_size / processes",
+        )
+    return global_batch_size // rows
+
+
+def check_launch() -> None:
+    """Refuse to train in fewer processes than the launcher was asked for.
+
+    `accelerate launch --cpu --num_processes 2`, and a MULTI_CPU config without MPI, start one
+    process in silence: half the global batch and another loss curve.
+
+    Raises:
+        TrainingError: saying how to start them all.
+    """
+    asked = _asked_processes()
+    if asked > world_size():
+        raise TrainingError(
+            f"accelerate was asked for {asked} processes and started {world_size()}",
+            where="accelerate launch",
+            hint="on CPU use a config file with distributed_type: MULTI_GPU, use_cpu: true and "
+            f"num_processes: {asked} (it starts gloo processes), or torchrun",
+        )
+
+
+def _state() -> Any:
+    from accelerate import PartialState
+
+    from tuneloop.runtime.hardware import device
+
+    return PartialState(cpu=device() == "cpu", timeout=TIMEOUT)
+
+
+def _asked_processes() -> int:
+    """Return how many processes the `accelerate launch` above this process was asked for."""
+    if "ACCELERATE_MIXED_PRECISION" not in os.environ:  # not below accelerate launch
+        return 1
+    import psutil
+
+    for parent in psutil.Process().parents()[:3]:
+        try:
+            arguments = parent.cmdline()
+        except psutil.Error:
+            break
+        if "launch" in arguments and any("accelerate" in a for a in arguments[:3]):
+            return asked_by(arguments[arguments.index("launch") + 1 :])
+    return 1
+
+
+def asked_by(arguments: list[str]) -> int:
+    """Return the number of processes that the arguments of `accelerate launch` ask for."""
+    options = _options(arguments)
+    if "num-processes" in options:
+        return int(options["num-processes"])
+    if config := options.get("config-file"):
+        import yaml
+
+        content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        return int(content.get("num_processes") or 1)
+    return 1
+
+
+def _options(arguments: list[str]) -> dict[str, str]:
+    """Return `--name value` and `--name=value` pairs, names with hyphens."""
+    found: dict[str, str] = {}
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--"):
+            name, _, value = argument[2:].partition("=")
+            following = arguments[position + 1 : position + 2]
+            found[name.replace("_", "-")] = value or (following[0] if following else "")
+        elif argument.endswith(".py"):  # the script's own arguments begin
+            break
+    return found
