@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tuneloop.artefacts import runs
 from tuneloop.artefacts import stage as kinds
-from tuneloop.artefacts.aliases import AliasName, Generation, generations
+from tuneloop.artefacts.aliases import AliasName, Generation, current, generations
 from tuneloop.artefacts.digest import digest_file, digest_json
 from tuneloop.artefacts.golden import read_golden
 from tuneloop.artefacts.manifest import Counts, Parent
@@ -20,7 +20,7 @@ from tuneloop.artefacts.systems import SystemSpec
 from tuneloop.config.base import Section
 from tuneloop.config.schema import ModelConfig, RunConfig
 from tuneloop.errors import StoreError, TuneloopError
-from tuneloop.runtime.execution import StageSpec, execute, make_job, parent, rank
+from tuneloop.runtime.execution import Job, StageSpec, execute, make_job, parent, rank
 
 if TYPE_CHECKING:
     from tuneloop.runtime.serving import ServedSystem
@@ -120,7 +120,7 @@ class Pipeline:
         intake = self.store.work / "intake" / f"{digest_json(self.lake_uri)[:16]}-{rank()}"
         intake.mkdir(parents=True, exist_ok=True)
         context = StageContext(work=intake, seed=self.config.seed, progress=self.progress)
-        output = take_in(config, uri=self.lake_uri, context=context)
+        output = take_in(config, uri=self.lake_uri, context=context, tenant=self.config.tenant)
         content = json.loads(output.files["lake.json"].read_text())["content_digest"]
         parents = [Parent(role="content", kind="table", digest=content)]
         parents += [Parent(role=f"events[{i}]", kind="file", digest=digest_file(Path(p)))
@@ -241,7 +241,14 @@ class Pipeline:
         if wanted != "alias":
             found = self.store.by_digest(wanted)[0]
             return self._served(self._spec(wanted[:12], found.digest), self.base, found)
-        generation = self._generation_to_beat()
+        return self._system_of(self._generation_to_beat())
+
+    @property
+    def serving_now(self) -> ServedSystem:
+        """The system that serves users now: the alias's, or the base where it was never set."""
+        return self._system_of(current(self.store, self.alias))
+
+    def _system_of(self, generation: Generation | None) -> ServedSystem:
         if generation is None:
             return self._served(self._spec("base", None), self.base, None)
         return self.served_from_spec(generation.system)
@@ -340,8 +347,7 @@ class Pipeline:
         config: Section | None,
         work: Callable[[StageContext], StageOutput],
     ) -> A:
-        slice_ = config.model_dump(mode="json", by_alias=True) if config else {}
-        job = make_job(SPECS[name], parents, slice_, self.config.seed)
+        job = self._job(name, parents, config)
         found = self.store.find(name, job.key)
         if found and name in self.force and rank() == 0:
             self.store.replace(found.manifest)
@@ -358,6 +364,14 @@ class Pipeline:
             runs.record_stage(self.store, self.record, name, artefact)
         self.on_stage(name, artefact)
         return kind(artefact.manifest, self.store)
+
+    def _job(self, name: str, parents: list[Parent], config: Section | None) -> Job:
+        slice_ = config.model_dump(mode="json", by_alias=True) if config else {}
+        return make_job(SPECS[name], parents, slice_, self.config.seed)
+
+    def lookup(self, name: str, parents: list[Parent], config: Section | None) -> Artefact | None:
+        """Return what the store holds for a stage with these inputs, running nothing."""
+        return self.store.find(name, self._job(name, parents, config).key)
 
     def _from_earlier_run(self, name: str) -> Artefact:
         earlier = runs.newest_artefact(self.store, self.config.name, name)

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -38,6 +38,9 @@ class LoadedConfig:
     config: RunConfig
     path: Path
     places: dict[Loc, Place]
+
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class _Tree:
@@ -78,20 +81,33 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     Raises:
         ConfigError: with every problem found, each with file, line and nearest valid name.
     """
+    config, places = load_model(RunConfig, path, overrides)
+    return LoadedConfig(config=config, path=path, places=places)
+
+
+def load_model(
+    model: type[M], path: Path | None, overrides: Sequence[str] = ()
+) -> tuple[M, dict[Loc, Place]]:
+    """Load any config model from a file, from overrides, or both.
+
+    Raises:
+        ConfigError: with every problem found, each with file, line and nearest valid name.
+    """
     tree = _Tree()
-    _add_file(tree, path, seen=())
+    if path is not None:
+        _add_file(tree, path, seen=())
     for text in overrides:
         _add_override(tree, text)
     if not tree.problems:
         _resolve_paths(tree)
-    config = _validate(tree)
+    config = _validate(tree, model)
     if tree.problems or config is None:
         raise ConfigError(
             tree.problems,
-            where=str(path),
+            where=str(path or "command line"),
             hint="docs/reference/config.md lists every key",
         )
-    return LoadedConfig(config=config, path=path, places=tree.places)
+    return config, tree.places
 
 
 STAND_INS: dict[Loc, Any] = {
@@ -103,7 +119,7 @@ STAND_INS: dict[Loc, Any] = {
 }
 
 
-def _validate(tree: _Tree) -> RunConfig | None:
+def _validate(tree: _Tree, model: type[M]) -> M | None:
     """Return the config, or None with every problem noted.
 
     pydantic looks at combinations only where each value alone is right. So wrong values are taken
@@ -111,14 +127,15 @@ def _validate(tree: _Tree) -> RunConfig | None:
     """
     values = copy.deepcopy(tree.values)
     found: list[tuple[int, str]] = []
+    config: M | None = None
     for _ in range(4):
         try:
-            config = RunConfig.model_validate(values)
+            config = model.model_validate(values)
             break
         except ValidationError as error:
             for detail in error.errors():
                 place = tree.place(tuple(detail["loc"]))
-                found.append((place.line or 0 if place else 0, _describe(tree, detail)))
+                found.append((place.line or 0 if place else 0, _describe(tree, detail, model)))
                 _take_out(values, detail)
     tree.problems += [text for _, text in sorted(dict.fromkeys(found))]
     return None if tree.problems else config
@@ -228,7 +245,12 @@ def _add_override(tree: _Tree, text: str) -> None:
     tree.merge(nested, {loc[: i + 1]: place for i in range(len(loc)) if i == len(loc) - 1})
 
 
-PATH_KEYS: tuple[Loc, ...] = (("lake", "events"), ("golden", "path"))
+PATH_KEYS: tuple[Loc, ...] = (
+    ("lake", "events"),
+    ("golden", "path"),
+    ("labels", "path"),
+    ("labels", "golden_path"),
+)
 MODEL_KEYS: tuple[Loc, ...] = (("model", "name"), ("evaluate", "judge", "model"))
 
 
@@ -280,13 +302,13 @@ OTHER_NAMES = {
 }
 
 
-def _describe(tree: _Tree, detail: ErrorDetails) -> str:
+def _describe(tree: _Tree, detail: ErrorDetails, root: type[BaseModel]) -> str:
     loc = tuple(detail["loc"])
     dotted = ".".join(str(part) for part in loc)
     place = tree.place(loc)
     prefix = f"{place}: " if place else ""
     if detail["type"] == "extra_forbidden":
-        valid = _valid_names(loc[:-1])
+        valid = _valid_names(root, loc[:-1])
         near = [name for name in [OTHER_NAMES.get(str(loc[-1]), "")] if name in valid]
         near = near or difflib.get_close_matches(str(loc[-1]), valid, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid here: {', '.join(valid)}"
@@ -309,9 +331,9 @@ def _nearest_value(detail: ErrorDetails) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _valid_names(loc: Loc) -> list[str]:
+def _valid_names(root: type[BaseModel], loc: Loc) -> list[str]:
     """Return the keys the section at `loc` knows."""
-    model: Any = RunConfig
+    model: Any = root
     for part in loc:
         field = model.model_fields.get(str(part))
         if field is None:

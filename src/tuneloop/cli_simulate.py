@@ -1,0 +1,95 @@
+"""The verb `simulate`: options become a SimulateConfig, the engine is opened where one answers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuneloop.errors import TuneloopError
+
+if TYPE_CHECKING:
+    from tuneloop.runtime.serving import Engine
+
+# Option → key of SimulateConfig; options that were not given leave the key alone.
+KEYS = {
+    "labels": "labels.path",
+    "text_column": "labels.text_column",
+    "label_column": "labels.label_column",
+    "golden_labels": "labels.golden_path",
+    "n": "n_interactions",
+    "seed": "seed",
+    "model": "base_model",
+}
+
+
+def simulate(  # noqa: PLR0913 - each is an option of the command
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    *,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML of the simulation's keys.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a key.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Labelled table; none: help desk.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Its column of messages.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Its column of labels.")] = None,
+    golden_labels: Annotated[str | None, typer.Option(help="Table of the golden set.")] = None,
+    n: Annotated[int | None, typer.Option("-n", help="Interactions; default all rows.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    model: Annotated[str | None, typer.Option(help="Base model for run.yaml.")] = None,
+    champion_of: Annotated[
+        Path | None,
+        typer.Option(help="Let the champion of this run config answer; none: a scripted one."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Make production traffic with known truth: events, golden set, truth, run.yaml."""
+    from tuneloop.config.load import load_model
+    from tuneloop.config.simulate import SimulateConfig
+    from tuneloop.present import print_json
+    from tuneloop.runtime.progress import SilentProgress, TerminalProgress
+    from tuneloop.simulate.stage import simulate as run_simulation
+
+    given = {"labels": labels, "text_column": text_column, "label_column": label_column,
+                 "golden_labels": golden_labels, "n": n, "seed": seed, "model": model}  # fmt: skip
+    overrides = [f"{KEYS[name]}={value}" for name, value in given.items() if value is not None]
+    if labels is not None:
+        overrides.append("scenario=labels")
+    if champion_of is not None:
+        overrides.append("champion.kind=served")
+    loaded, _ = load_model(SimulateConfig, config, [*overrides, *(set_ or [])])
+    if loaded.champion.kind == "served" and champion_of is None:
+        raise TuneloopError(
+            "champion.kind served needs a system that answers",
+            where="simulate",
+            hint="name a run config with --champion-of",
+        )
+    progress: Any = SilentProgress() if json else TerminalProgress()
+    with _engine(champion_of, progress) as engine:
+        report = run_simulation(loaded, out, engine=engine, progress=progress)
+    if json:
+        print_json(report.as_dict())
+    else:
+        typer.echo(report.text())
+        typer.echo(f"try next: tuneloop run -c {out / 'run.yaml'}")
+
+
+@contextlib.contextmanager
+def _engine(run_config: Path | None, progress: Any) -> Iterator[Engine | None]:
+    """Open the engine of the system that serves users now, for the length of the block."""
+    if run_config is None:
+        yield None
+        return
+    from tuneloop.artefacts.store import Store
+    from tuneloop.config.load import load_config
+    from tuneloop.pipeline import Pipeline
+    from tuneloop.runtime.serving import open_engine
+
+    run = load_config(run_config).config
+    pipeline = Pipeline(run, Store(run.store), progress=progress)
+    work, systems = pipeline.store.work / "simulate", [pipeline.serving_now]
+    with open_engine(systems, run.evaluate.engine, work=work, progress=progress) as engine:
+        yield engine

@@ -1,0 +1,176 @@
+"""What a run would do, before it does it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneloop.artefacts import runs
+from tuneloop.artefacts import stage as kinds
+from tuneloop.artefacts.store import Artefact
+from tuneloop.config.base import Section
+from tuneloop.config.train import TrainerConfig
+from tuneloop.errors import TuneloopError
+from tuneloop.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from tuneloop.train.rows import TokenRows
+
+
+class _NotCached(Exception):
+    """A stage, or one it needs, has no artefact yet."""
+
+
+class _Dry(Pipeline):
+    """A pipeline that finds artefacts and runs nothing."""
+
+    def _stage(self, name: str, kind: Any, parents: Any, config: Section | None, work: Any) -> Any:
+        artefact = self.lookup(name, parents, config)
+        if artefact is None and name != "golden":
+            raise _NotCached(name)
+        return super()._stage(name, kind, parents, config, work)
+
+    @property
+    def lake(self) -> kinds.LakeVersion:
+        """The version the newest run pinned; a plan takes nothing in."""
+        found = runs.newest_artefact(self.store, self.config.name, "lake")
+        if found is None:
+            raise _NotCached("lake")
+        return kinds.LakeVersion(found.manifest, self.store)
+
+
+def make_plan(pipeline: Pipeline) -> dict[str, Any]:
+    """Return what is cached, rows and tokens by stage, padding, memory, and one masked example."""
+    dry = _Dry(pipeline.config, pipeline.store, progress=pipeline.progress)
+    found: dict[str, Artefact] = {}
+    for stage in dry.active_stages():
+        try:
+            found[stage] = getattr(dry, stage)
+        except _NotCached:
+            break
+    plan: dict[str, Any] = {
+        "config": dry.config.model_dump(mode="json", by_alias=True),
+        "stages": [
+            {"stage": stage, "cached": stage in found}
+            | ({"counts": found[stage].manifest.counts.model_dump()} if stage in found else {})
+            for stage in dry.active_stages()
+        ],
+    }
+    for stage in ("sft", "dpo"):
+        if stage in dry.active_stages() and "build" in found:
+            plan[stage] = _training(dry, found["build"], stage)
+    return plan
+
+
+def _training(pipeline: Pipeline, examples: Artefact, stage: str) -> dict[str, Any]:
+    from transformers import AutoTokenizer
+
+    from tuneloop.runtime.quiet import quiet_libraries
+    from tuneloop.train.rows import preference_rows, read_rows, sft_rows
+
+    config: TrainerConfig = getattr(pipeline.config.train, stage)
+    try:
+        folder = pipeline.base.folder
+    except TuneloopError as error:
+        return {"note": f"the base model is not at hand: {error}"}
+    columns, encode, name = (
+        (["prompt", "completion"], sft_rows, "sft")
+        if stage == "sft"
+        else (["prompt", "chosen", "rejected"], preference_rows, "preference")
+    )
+    with quiet_libraries():
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        rows = read_rows(examples.path(f"{name}_train.parquet"), columns)
+        tokens = encode(rows, tokenizer, max_length=config.max_length)
+    if not tokens.rows:
+        return {"n_rows": 0, "dropped": dict(tokens.dropped)}
+    return _numbers(config, tokens, folder) | {"example": _example(tokenizer, tokens)}
+
+
+def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str, Any]:
+    from tuneloop.runtime.hardware import pick_precision
+    from tuneloop.train.memory import estimate
+
+    lengths, losses = tokens.lengths, [_n_loss(row) for row in tokens.rows]
+    micro = config.micro_batch_size
+    ordered = sorted(lengths)
+    padded = sum(max(ordered[i : i + micro]) * len(ordered[i : i + micro])
+                 for i in range(0, len(ordered), micro))  # fmt: skip
+    steps = -(-len(lengths) // config.global_batch_size) * config.epochs
+    memory = estimate(
+        folder,
+        config,
+        precision=pick_precision(config.precision),
+        row_tokens=max(lengths),
+        loss_tokens=max(losses),
+    )
+    return {
+        "n_rows": len(lengths),
+        "dropped": dict(tokens.dropped),
+        "n_tokens": sum(lengths),
+        "n_loss_tokens": sum(losses),
+        "longest_tokens": max(lengths),
+        "padding_fraction": round(1 - sum(lengths) / padded, 3),
+        "padding_fraction_unsorted": round(1 - sum(lengths) / (max(lengths) * len(lengths)), 3),
+        "steps": min(int(steps), config.max_steps or int(steps)),
+        "memory_gib": {k: round(v, 2) for k, v in asdict(memory).items()}
+        | {"total_gib": round(memory.total_gib, 2)},
+    }
+
+
+def _n_loss(row: dict[str, list[int]]) -> int:
+    if "labels" in row:
+        return sum(label != -100 for label in row["labels"])
+    return len(row["chosen_ids"]) + len(row["rejected_ids"])
+
+
+def _example(tokenizer: Any, tokens: TokenRows) -> dict[str, str]:
+    """Return one row as text, cut where the loss begins."""
+    row = tokens.rows[0]
+    if "labels" in row:
+        start = next(i for i, label in enumerate(row["labels"]) if label != -100)
+        parts = {"masked": row["input_ids"][:start], "learned": row["input_ids"][start:]}
+    else:
+        parts = {
+            "masked": row["prompt_ids"],
+            "chosen": row["chosen_ids"],
+            "rejected": row["rejected_ids"],
+        }
+    return {name: tokenizer.decode(ids) for name, ids in parts.items()}
+
+
+def plan_lines(plan: dict[str, Any]) -> list[str]:
+    """Return a plan as lines for people."""
+    lines = ["stage      from the store"]
+    for row in plan["stages"]:
+        counts = row.get("counts")
+        shown = f"  {counts['n_in']:,} in, {counts['n_out']:,} out" if counts else ""
+        lines.append(f"{row['stage']:<11}{'yes' if row['cached'] else 'no, to be run'}{shown}")
+    for stage in ("sft", "dpo"):
+        if stage in plan:
+            lines += ["", f"{stage}:", *_training_lines(plan[stage])]
+    if not any(stage in plan for stage in ("sft", "dpo")):
+        lines += ["", "run `tuneloop build` first to see rows, tokens, memory and an example"]
+    return lines
+
+
+def _training_lines(part: dict[str, Any]) -> list[str]:
+    if "n_tokens" not in part:
+        return [f"  {part.get('note', 'no rows')}"]
+    memory = part["memory_gib"]
+    lines = [
+        f"  {part['n_rows']:,} rows, {part['n_tokens']:,} tokens "
+        f"({part['n_loss_tokens']:,} with loss), longest {part['longest_tokens']}",
+        f"  {part['steps']} steps; padding {part['padding_fraction']:.1%} "
+        f"(unsorted {part['padding_fraction_unsorted']:.1%})",
+        f"  memory about {memory['total_gib']:.1f} GiB: weights {memory['weights_gib']:.1f}, "
+        f"adapter {memory['adapter_gib']:.1f}, activations {memory['activations_gib']:.1f}, "
+        f"head {memory['head_gib']:.1f}",
+    ]
+    if part["dropped"]:
+        lines.append(f"  dropped: {json.dumps(part['dropped'])}")
+    for name, text in part["example"].items():
+        lines.append(f"  {name}: {text!r}")
+    return lines
