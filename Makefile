@@ -27,6 +27,7 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Install everything into .venv (VARIANT=cpu|cuda overrides the detection)
+	@:
 
 $(STAMP): $(REQUIREMENTS) pyproject.toml
 	@case "$(VARIANT)" in cpu|cuda) ;; *) echo "VARIANT is cpu or cuda, not '$(VARIANT)'"; exit 2;; esac
@@ -57,12 +58,14 @@ demo: install ## Run the whole loop on the shipped example and print the verdict
 test: install check ## Check, then run every test that needs no GPU
 	@$(BIN)/python -m pytest -q --durations=15
 
-check: install ## Format, lint, types, layers and the Dockerfile
-	@$(BIN)/ruff format --check --quiet $(SOURCES) || { echo "run: make format"; exit 1; }
-	@$(BIN)/ruff check --quiet $(SOURCES)
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo --no-cache | tail -n 25
-	@$(BIN)/hadolint Dockerfile.cuda
+check: install ## Format, lint, types, layers and the Dockerfile; all of them, then the outcome
+	@bad=; say() { bad="$$bad $$1"; }; \
+	$(BIN)/ruff format --check --quiet $(SOURCES) || { say format; echo "run: make format"; }; \
+	$(BIN)/ruff check --quiet --output-format concise $(SOURCES) || say lint; \
+	$(BIN)/mypy || say types; \
+	$(BIN)/lint-imports --no-logo --no-cache | tail -n 25 || say layers; \
+	$(BIN)/hadolint Dockerfile.cuda || say Dockerfile; \
+	if test -n "$$bad"; then echo "failed:$$bad"; exit 1; fi
 
 lint: check ## The same as check
 

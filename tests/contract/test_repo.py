@@ -33,6 +33,8 @@ def test_no_file_is_heavy_or_holds_weights(repo_files):
 def test_every_package_has_an_init_and_a_room_imports_nothing_in_it(root):
     package = root / "src/tuneloop"
     for folder in {path.parent for path in package.rglob("*.py")}:
+        if "metrics" in folder.parts:
+            continue  # metric modules are loaded by their path
         init = folder / "__init__.py"
         assert init.exists(), f"{folder} is no package"
         if folder.parent in {package, package.parent}:
