@@ -31,14 +31,15 @@ install: $(STAMP) ## Install everything into .venv (VARIANT=cpu|cuda overrides t
 
 $(STAMP): $(REQUIREMENTS) pyproject.toml
 	@case "$(VARIANT)" in cpu|cuda) ;; *) echo "VARIANT is cpu or cuda, not '$(VARIANT)'"; exit 2;; esac
-	@if ! test -x $(BIN)/pip; then \
+	@if ! { $(BIN)/python -c 'import pip' 2>/dev/null \
+	    && test "$$(cat $(VENV)/variant 2>/dev/null || echo $(VARIANT))" = "$(VARIANT)"; }; then \
 	  if test -z "$(PYTHON)"; then \
 	    echo "tuneloop needs Python 3.11 or newer with its venv module;" \
 	      "found: $$(python3 --version 2>&1 || true)."; \
 	    echo "Install it (Debian, Ubuntu: python3.11 and python3.11-venv)," \
 	      "or name it: make install PYTHON=/path/to/python3.11"; exit 1; fi; \
 	  echo "installing for $(VARIANT) into $(VENV) with $$($(PYTHON) --version), a few minutes"; \
-	  $(PYTHON) -m venv --clear $(VENV); \
+	  $(PYTHON) -m venv --clear $(VENV); echo $(VARIANT) > $(VENV)/variant; \
 	else echo "bringing $(VENV) up to date for $(VARIANT)"; fi
 	@rm -f $(VENV)/.installed-* $(LOG)
 	@$(PIP) install -r requirements/$(VARIANT).txt -r requirements/dev.txt 2>&1 | $(PROGRESS) \
