@@ -1,6 +1,7 @@
 """Files, functions and parameter lists stay small enough to read."""
 
 import ast
+import re
 
 import pytest
 
@@ -43,13 +44,10 @@ def test_no_function_is_too_long(sources):
 
 
 def is_command(node):
-    """A Typer command's parameters are its flags, however many."""
-    return any(
-        isinstance(decorator, ast.Call)
-        and isinstance(decorator.func, ast.Attribute)
-        and decorator.func.attr == "command"
-        for decorator in node.decorator_list
-    )
+    """A Typer command's parameters are its options, however many."""
+    texts = [ast.unparse(decorator) for decorator in node.decorator_list]
+    texts += [ast.unparse(a.annotation) for a in node.args.args if a.annotation]
+    return any(re.search(r"app\.command\(|typer\.Option\(", text) for text in texts)
 
 
 def test_no_function_takes_too_many_parameters(sources):
