@@ -63,7 +63,7 @@ class LocalBackend:
             from tuneloop.runtime.weights import merged_folder
 
             folder = merged_folder(
-                system.base, system.adapter_folder, str(system.spec.adapter), self.work / "merged"
+                system.base, system.adapter_folder, str(system.spec.adapter), self.work
             )
         options = {
             "trust_remote_code": system.base.trust_remote_code,

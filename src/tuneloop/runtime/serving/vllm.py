@@ -158,7 +158,7 @@ class VllmBackend:
 
         self.progress.start(f"merging the weights of {first.spec.name}")
         merged: Path = merged_folder(
-            first.base, first.adapter_folder, str(first.spec.adapter), self.work / "merged"
+            first.base, first.adapter_folder, str(first.spec.adapter), self.work
         )
         self.progress.done()
         return merged
