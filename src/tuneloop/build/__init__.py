@@ -1,0 +1,1 @@
+"""Set building: from curated rows to SFT, preference and KTO rows."""

@@ -1,0 +1,1 @@
+"""Curation: from the lake to rows that passed every gate."""

@@ -1,0 +1,326 @@
+"""The curate stage on small hand-made traffic, through a real lake and a real store."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pyarrow.parquet as pq
+import pytest
+
+from tuneloop.artefacts.manifest import Manifest
+from tuneloop.artefacts.stage import GoldenSet, LakeVersion, StageContext
+from tuneloop.artefacts.store import Store
+from tuneloop.config.data import CurateConfig, LakeConfig
+from tuneloop.curate.stage import curate
+from tuneloop.errors import DataError, LeakError
+from tuneloop.lake.stage import take_in
+
+pytest.importorskip("daft")
+START = datetime(2025, 3, 1, tzinfo=UTC)
+TOPICS = (
+    "how do i change the address on my account before friday",
+    "the invoice for february shows an amount i do not recognise",
+    "my new phone does not receive the code you send me",
+    "which documents do i need to open a business account",
+    "the app closes by itself when i upload a picture",
+    "can i pause my subscription while i am abroad this summer",
+)
+
+
+class Quiet:
+    def start(self, description, *, total=None): ...
+    def advance(self, n=1): ...
+    def done(self, note=""): ...
+    def say(self, text): ...
+
+
+def asked(id, text, answer="Please look under settings.", hours=0.0, **more):
+    messages = [{"role": "system", "content": "You are a help desk."}]
+    return {
+        "id": id,
+        "event_ts": (START + timedelta(hours=hours)).isoformat(),
+        "session_id": more.pop("session_id", f"s-{id}"),
+        "subject_key": more.pop("subject_key", f"u-{id}"),
+        "request": {"messages": [*messages, {"role": "user", "content": text}]},
+        "response": {"content": answer},
+    } | more
+
+
+def said(id, target, signal, value=None, hours=1.0, **more):
+    return {
+        "id": id,
+        "event_ts": (START + timedelta(hours=hours)).isoformat(),
+        "target": {"kind": more.pop("kind", "interaction"), "id": target},
+        "signal": signal,
+        "value": value,
+    } | more
+
+
+def make(kind, artefact, files, store, details=None):
+    key = uuid.uuid4().hex
+    draft = Manifest(
+        kind=kind, key=key, digest="", files={}, details=details or {}, started_at=START
+    )
+    return artefact(store.commit(draft, files).manifest, store)
+
+
+@pytest.fixture
+def run(tmp_path):
+    store = Store(str(tmp_path / "store"))
+    calls = iter(range(100))
+
+    def go(events, golden=("something that nobody in this log would ever ask us",), **config):
+        folder = tmp_path / str(next(calls))
+        folder.mkdir()
+        path = folder / "events.jsonl"
+        path.write_text("".join(json.dumps(event) + "\n" for event in events), "utf-8")
+        golden_path = folder / "golden.jsonl"
+        prompts = [
+            {"id": f"g{i}", "messages": [{"role": "user", "content": text}]}
+            for i, text in enumerate(golden)
+        ]
+        golden_path.write_text("".join(json.dumps(p) + "\n" for p in prompts), "utf-8")
+        context = StageContext(work=folder / "work", seed=5, progress=Quiet())
+        taken = take_in(LakeConfig(events=[str(path)]), uri=str(folder / "lake"), context=context)
+        out = curate(
+            make("lake", LakeVersion, taken.files, store, dict(taken.details)),
+            make("golden", GoldenSet, {"golden.jsonl": golden_path}, store),
+            CurateConfig.model_validate(config),
+            context,
+        )
+        return Result(out)
+
+    return go
+
+
+class Result:
+    def __init__(self, out):
+        self.out = out
+        self.rows = pq.read_table(out.files["curated.parquet"]).to_pylist()
+        self.by_id = {row["interaction_id"]: row for row in self.rows}
+        self.dropped = pq.read_table(out.files["dropped.parquet"]).to_pylist()
+        self.why = {(d["kind"], d["id"]): d["reason"] for d in self.dropped}
+        self.preferences = pq.read_table(out.files["preferences.parquet"]).to_pylist()
+        self.summary = json.loads(out.files["summary.json"].read_text())
+
+
+def test_every_interaction_is_kept_or_dropped_with_a_reason(run):
+    refused = {"train": False}
+    result = run(
+        [
+            asked("ok", TOPICS[0]),
+            asked("silent", TOPICS[1]),
+            asked("failed", TOPICS[1], outcome="error"),
+            asked("shadow", TOPICS[1], role="shadow"),
+            asked("unseen", TOPICS[1], shown=False),
+            asked("empty", TOPICS[1], answer="  "),
+            asked("long", TOPICS[1], answer="x" * 300),
+            asked("private", TOPICS[1], consent=refused),
+            asked("expired", TOPICS[1], consent={"train": True, "until": "2025-01-01T00:00:00"}),
+            asked("chatty", TOPICS[1]),
+            *(
+                said(f"f-{id}", id, "thumb", True)
+                for id in ("ok", "failed", "shadow", "unseen", "empty", "long", "private",
+                           "expired")
+            ),
+            said("f-chatty", "chatty", "comment", "hm"),
+            said("early", "not-here-yet", "thumb", True),
+        ],
+        max_answer_chars=200,
+    )  # fmt: skip
+    assert list(result.by_id) == ["ok"]
+    reasons = {id: reason for (kind, id), reason in result.why.items() if kind == "interaction"}
+    assert reasons == {
+        "silent": "no_signal",
+        "failed": "outcome_error",
+        "shadow": "not_shown",
+        "unseen": "not_shown",
+        "empty": "empty_answer",
+        "long": "too_long",
+        "private": "consent_refused",
+        "expired": "consent_expired",
+        "chatty": "no_signal",
+    }
+    counts = result.out.counts
+    assert counts.n_in == counts.n_out + sum(counts.dropped.values()) == 10
+    assert result.summary["feedback"]["n_waiting"] == 1
+
+
+def test_consent_can_be_required(run):
+    events = [
+        asked("asked", TOPICS[0], consent={"train": True}),
+        asked("not", TOPICS[1]),
+        said("1", "asked", "thumb", True),
+        said("2", "not", "thumb", True),
+    ]
+    assert list(run(events, require_consent=True).by_id) == ["asked"]
+    assert len(run(events).rows) == 2
+
+
+def test_the_latest_word_counts(run):
+    result = run(
+        [
+            *(asked(id, TOPICS[i]) for i, id in enumerate("abcd")),
+            said("1", "a", "thumb", True),
+            said("1", "a", "thumb", False, revision=1),
+            said("2", "b", "thumb", True, hours=1, actor={"kind": "user", "id": "u"}),
+            said("3", "b", "thumb", False, hours=2, actor={"kind": "user", "id": "u"}),
+            said("4", "c", "thumb", True),
+            said("4", "c", "thumb", True, revision=1, op="retract"),
+            said("5", "d", "correction", "first try"),
+            said("6", "d", "correction", "by the book", actor={"kind": "reviewer", "id": "r"}),
+            said("7", "d", "correction", "second try", hours=9),
+        ]
+    )
+    assert result.by_id["a"]["score"] == -1
+    assert result.by_id["b"]["score"] == -1
+    assert result.why["interaction", "c"] == "no_signal"
+    assert result.by_id["d"]["correction"] == "by the book"
+    assert {d["reason"] for d in result.dropped if d["id"] == "4"} == {"superseded", "retracted"}
+
+
+def test_sessions_and_episodes_mean_their_last_interaction(run):
+    result = run(
+        [
+            asked("first", TOPICS[0], session_id="s", hours=0),
+            asked("last", TOPICS[1], session_id="s", hours=1),
+            said("f", "s", "stars", 5, kind="session"),
+        ]
+    )
+    assert list(result.by_id) == ["last"]
+    assert result.by_id["last"]["signals"] == [
+        {"feedback_id": "f", "signal": "stars", "value_json": "5", "actor": "user"}
+    ]
+
+
+def test_preferences_need_both_answers(run):
+    pair = {"winner": "a", "loser": "b"}
+    result = run(
+        [
+            asked("a", TOPICS[0], answer="one"),
+            asked("b", TOPICS[0], answer="two"),
+            asked("c", TOPICS[0], answer="three", outcome="error"),
+            said("p", "a", "preference", pair),
+            said("q", "a", "preference", {"winner": "a", "loser": "c"}),
+            said("r", "a", "preference", pair | {"outcome": "both_bad"}),
+            said("w", "a", "preference", {"winner": "a", "loser": "later"}),
+        ]
+    )
+    assert [(p["feedback_id"], p["outcome"]) for p in result.preferences] == [
+        ("p", "better"),
+        ("r", "both_bad"),
+    ]
+    assert result.why["feedback", "q"] == "target_dropped"
+    assert result.summary["feedback"]["n_waiting"] == 1
+    assert result.by_id["b"]["score"] == -1
+
+
+def test_duplicates_go_and_pairs_stay(run):
+    near = "and " + TOPICS[0] + " please"
+    again = {"subject_key": "u", "session_id": "s"}
+    result = run(
+        [
+            asked("a", TOPICS[0], **again),
+            asked("a-again", TOPICS[0].upper() + "?", **again, hours=1),
+            asked("a-near", near, **again, hours=2),
+            asked("a-other-answer", TOPICS[0], answer="No idea.", **again),
+            asked("a-other-person", TOPICS[0]),
+            *(
+                said(f"f-{i}", id, "thumb", True)
+                for i, id in enumerate(("a", "a-again", "a-near", "a-other-answer",
+                                        "a-other-person"))
+            ),
+        ]
+    )  # fmt: skip
+    assert set(result.by_id) == {"a", "a-other-answer", "a-other-person"}
+    assert {row["cluster_id"] for row in result.rows} == {"a"}
+    assert result.out.counts.dropped == {"duplicate": 2}
+
+
+def test_personal_data_goes_everywhere(run):
+    mail = "jo.doe@example.com"
+    result = run(
+        [
+            asked("a", f"{TOPICS[0]} my mail is {mail}", answer=f"We wrote to {mail}."),
+            said("1", "a", "correction", f"Written to {mail} and x@example.org."),
+            said("2", "a", "comment", f"{mail} got nothing"),
+        ]
+    )
+    row = result.by_id["a"]
+    assert row["prompt"][-1]["content"].endswith("my mail is [EMAIL_1]")
+    assert row["answer"] == "We wrote to [EMAIL_1]."
+    assert row["correction"] == "Written to [EMAIL_1] and [EMAIL_2]."
+    for path in result.out.files.values():
+        assert b"example.com" not in path.read_bytes()
+    assert result.summary["redactions"] == {"email": 5}
+
+
+LEAKS = {
+    "exact": TOPICS[3],
+    "spelling": TOPICS[3].upper().replace(" ", "  ") + "???",
+    "near": "hello " + TOPICS[3] + " today",
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_planted_leak_stops_the_run(run, leak):
+    events = [
+        *(asked(f"i{n}", text) for n, text in enumerate(TOPICS[:3])),
+        asked("planted", LEAKS[leak]),
+        *(said(f"f{n}", f"i{n}", "thumb", True) for n in range(3)),
+        said("f", "planted", "thumb", True),
+    ]
+    with pytest.raises(LeakError, match="g1 ↔ planted"):
+        run(events, golden=["unrelated words that nobody here would say", TOPICS[3]])
+    result = run(events, golden=[TOPICS[3]], leak={"on_leak": "drop"})
+    assert "planted" not in result.by_id
+    assert result.out.counts.dropped == {"golden_leak": 1}
+    assert result.summary["leaks"][0]["interaction_id"] == "planted"
+
+
+def test_a_leak_hides_behind_no_placeholder_and_no_earlier_turn(run):
+    golden = [TOPICS[3] + " my number is +44 20 7946 0958"]
+    other_number = asked("planted", TOPICS[3] + " my number is +44 20 7946 0123")
+    with pytest.raises(LeakError, match="planted"):
+        run([other_number, said("f", "planted", "thumb", True)], golden=golden)
+    turns = asked("planted", "thank you")
+    turns["request"]["messages"][1:1] = [
+        {"role": "user", "content": TOPICS[3]},
+        {"role": "assistant", "content": "These."},
+    ]
+    with pytest.raises(LeakError, match="planted"):
+        run([turns, said("f", "planted", "thumb", True)], golden=[TOPICS[3]])
+
+
+def many(n=120):
+    events = []
+    for i in range(n):
+        text = f"{TOPICS[i % 6]} case {i} {i * 7} {i * 13} {i * 31} {i * 57} {i * 91}"
+        events.append(asked(f"i{i:03}", text, hours=i, subject_key=f"u{i % 40}"))
+        events.append(said(f"f{i:03}", f"i{i:03}", "thumb", i % 3 > 0, hours=i + 0.1))
+    return events
+
+
+def test_the_split_holds_still_when_traffic_grows(run):
+    small, large = run(many(100)), run(many(140))
+    sides = {row["interaction_id"]: row["split"] for row in small.rows}
+    assert set(sides.values()) == {"train", "validation"}
+    later = {row["interaction_id"]: row["split"] for row in large.rows}
+    assert all(later[id] == side for id, side in sides.items())
+    by_group = {}
+    for row in large.rows:
+        by_group.setdefault(row["group_id"], set()).add(row["split"])
+    assert all(len(found) == 1 for found in by_group.values())
+
+
+def test_the_same_events_in_another_order_give_the_same_bytes(run):
+    events = many(60)
+    one, two = run(events), run(list(reversed(events)))
+    for name, path in one.out.files.items():
+        assert path.read_bytes() == two.out.files[name].read_bytes(), name
+    assert one.out.counts == two.out.counts
+
+
+def test_nothing_left_is_an_error_that_says_why(run):
+    with pytest.raises(DataError, match="no_signal 1"):
+        run([asked("a", TOPICS[0])])
