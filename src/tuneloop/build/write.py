@@ -36,9 +36,15 @@ N_EXAMPLES = 3
 
 
 def write_set(kind: str, rows: list[Settled], path: Path) -> None:
-    """Write the rows of one kind and split; an empty file keeps its columns."""
+    """Write the rows of one kind and split; an empty file keeps its columns.
+
+    Without rows there is no row group either: `datasets` streams such a file (its cache holds
+    no empty split) and fails on an empty row group.
+    """
     table = pa.Table.from_pylist([as_record(kind, row) for row in rows], SCHEMAS[kind])
-    pq.write_table(table, path, compression="zstd")
+    with pq.ParquetWriter(path, SCHEMAS[kind], compression="zstd") as writer:
+        if rows:
+            writer.write_table(table)
 
 
 def as_record(kind: str, row: Settled) -> dict[str, Any]:
