@@ -170,7 +170,7 @@ def status(config: ConfigOption, set_: SetOption = None, json: JsonOption = Fals
     from tuneloop.present import print_json
 
     pipeline, _ = _pipeline(config, set_, quiet=True)
-    result = status_report(pipeline.store, pipeline.config.name, pipeline.alias)
+    result = status_report(pipeline.store, pipeline.config.name, pipeline.systems.alias)
     print_json(result) if json else typer.echo("\n".join(status_lines(result)))
 
 
@@ -219,7 +219,9 @@ def registry_rollback(
     from tuneloop.present import print_json
 
     pipeline, _ = _pipeline(config, set_, quiet=True)
-    new = rollback(pipeline.store, pipeline.alias, actor=getpass.getuser(), reason=reason, to=to)
+    new = rollback(
+        pipeline.store, pipeline.systems.alias, actor=getpass.getuser(), reason=reason, to=to
+    )
     if json:
         print_json(new.model_dump(mode="json"))
     else:

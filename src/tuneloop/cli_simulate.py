@@ -12,7 +12,8 @@ import typer
 from tuneloop.errors import TuneloopError
 
 if TYPE_CHECKING:
-    from tuneloop.runtime.serving import Engine
+    from tuneloop.simulate.champion import ChatEngine
+    from tuneloop.simulate.stage import SimulateReport
 
 # Option → key of SimulateConfig; options that were not given leave the key alone.
 KEYS = {
@@ -71,14 +72,14 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
     with _engine(champion_of, progress) as engine:
         report = run_simulation(loaded, out, engine=engine, progress=progress)
     if json:
-        print_json(report.as_dict())
+        print_json(report.model_dump(mode="json"))
     else:
-        typer.echo(report.text())
+        typer.echo(_text(report))
         typer.echo(f"try next: tuneloop run -c {out / 'run.yaml'}")
 
 
 @contextlib.contextmanager
-def _engine(run_config: Path | None, progress: Any) -> Iterator[Engine | None]:
+def _engine(run_config: Path | None, progress: Any) -> Iterator[ChatEngine | None]:
     """Open the engine of the system that serves users now, for the length of the block."""
     if run_config is None:
         yield None
@@ -87,9 +88,22 @@ def _engine(run_config: Path | None, progress: Any) -> Iterator[Engine | None]:
     from tuneloop.config.load import load_config
     from tuneloop.pipeline import Pipeline
     from tuneloop.runtime.serving import open_engine
+    from tuneloop.simulate.champion import ServedEngine
 
     run = load_config(run_config).config
     pipeline = Pipeline(run, Store(run.store), progress=progress)
-    work, systems = pipeline.store.work / "simulate", [pipeline.serving_now]
-    with open_engine(systems, run.evaluate.engine, work=work, progress=progress) as engine:
-        yield engine
+    work, served = pipeline.store.work / "simulate", pipeline.systems.serving_now()
+    with open_engine([served], run.evaluate.engine, work=work, progress=progress) as engine:
+        yield ServedEngine(engine, served)
+
+
+def _text(report: SimulateReport) -> str:
+    signals = ", ".join(f"{n:,} {signal}" for signal, n in report.signals.items())
+    return "\n".join(
+        [
+            f"{report.out}: {report.n_interactions:,} interactions, "
+            f"{report.n_feedback:,} pieces of feedback ({signals})",
+            f"golden set: {report.n_golden:,} prompts; malformed lines: {report.n_malformed}",
+            *(f"table: {n:,} {reason}" for reason, n in report.rows.items()),
+        ]
+    )

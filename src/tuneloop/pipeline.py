@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tuneloop.artefacts import runs
 from tuneloop.artefacts import stage as kinds
-from tuneloop.artefacts.aliases import AliasName, Generation, current, generations
+from tuneloop.artefacts.aliases import Generation
 from tuneloop.artefacts.digest import digest_file, digest_json
 from tuneloop.artefacts.golden import read_golden
 from tuneloop.artefacts.manifest import Counts, Parent
 from tuneloop.artefacts.stage import Progress, StageContext, StageOutput
 from tuneloop.artefacts.store import Artefact, Store
-from tuneloop.artefacts.systems import SystemSpec
 from tuneloop.config.base import Section
-from tuneloop.config.schema import ModelConfig, RunConfig
+from tuneloop.config.schema import RunConfig
 from tuneloop.errors import StoreError, TuneloopError
 from tuneloop.runtime.execution import Job, StageSpec, execute, make_job, parent, rank
+from tuneloop.systems import Systems
 
 if TYPE_CHECKING:
     from tuneloop.runtime.serving import ServedSystem
@@ -187,7 +187,7 @@ class Pipeline:
             Parent(role="champion", kind="system", digest=champion.spec.digest),
             Parent(role="candidate", kind="system", digest=candidate.spec.digest),
         ]
-        judge = self.judge_model
+        judge = self.systems.judge_model()
         if judge:
             parents.append(Parent(role="judge", kind="model", digest=judge.digest))
         work = partial(evaluate, self.golden, champion, candidate, config, judge_model=judge)
@@ -227,69 +227,19 @@ class Pipeline:
         return self.dpo if self.config.train.dpo.enabled else self.sft
 
     @cached_property
+    def systems(self) -> Systems:
+        """Finds the champion, the candidate and the judge."""
+        return Systems(self.config, self.store, self.base)
+
+    @cached_property
     def candidate(self) -> ServedSystem:
         """The base with the new adapter."""
-        spec = self._spec(self.config.name, self.adapter.digest)
-        return self._served(spec, self.base, self.adapter)
+        return self.systems.candidate(self.adapter)
 
     @cached_property
     def champion(self) -> ServedSystem:
         """What the candidate must beat, by `evaluate.champion`."""
-        wanted = self.config.evaluate.champion
-        if wanted == "base":
-            return self._served(self._spec("base", None), self.base, None)
-        if wanted != "alias":
-            found = self.store.by_digest(wanted)[0]
-            return self._served(self._spec(wanted[:12], found.digest), self.base, found)
-        return self._system_of(self._generation_to_beat())
-
-    @property
-    def serving_now(self) -> ServedSystem:
-        """The system that serves users now: the alias's, or the base where it was never set."""
-        return self._system_of(current(self.store, self.alias))
-
-    def _system_of(self, generation: Generation | None) -> ServedSystem:
-        if generation is None:
-            return self._served(self._spec("base", None), self.base, None)
-        return self.served_from_spec(generation.system)
-
-    def served_from_spec(self, spec: SystemSpec) -> ServedSystem:
-        """Return a recorded system, ready to be served.
-
-        Raises:
-            StoreError: if its base is no longer what it was.
-        """
-        from tuneloop.runtime.weights import resolve_model
-
-        base = self.base
-        if spec.base != base.digest:
-            base = resolve_model(ModelConfig(name=spec.model))
-        if base.digest != spec.base:
-            raise StoreError(
-                f"the base model {spec.model!r} is not the one system {spec.digest[:12]} had",
-                hint="put those weights back, or set evaluate.champion",
-            )
-        adapter = self.store.by_digest(spec.adapter)[0] if spec.adapter else None
-        return self._served(spec, base, adapter)
-
-    @property
-    def alias(self) -> AliasName:
-        """The champion alias of this (tenant, task, environment)."""
-        c = self.config
-        return AliasName(tenant=c.tenant, task=c.task, env=c.env)
-
-    @cached_property
-    def judge_model(self) -> ResolvedModel | None:
-        """The judge's weights; None where there is no judge or it runs elsewhere."""
-        judge = self.config.evaluate.judge
-        engine = judge.engine or self.config.evaluate.engine
-        if judge.role == "off" or engine.backend == "url":
-            return None
-        if judge.model is None:
-            return self.base
-        from tuneloop.runtime.weights import resolve_model
-
-        return resolve_model(ModelConfig(name=judge.model))
+        return self.systems.champion(self.candidate.spec.digest)
 
     def promote(self, decision: Artefact) -> Generation | None:
         """Move the champion alias if the verdict says so and nobody moved it meanwhile."""
@@ -298,39 +248,13 @@ class Pipeline:
         body = decision.json("decision.json")
         return promote(
             self.store,
-            self.alias,
+            self.systems.alias,
             decision=body | {"digest": decision.digest},
             champion_digest=self.champion.spec.digest,
             candidate=self.candidate.spec,
             actor=f"run {self.config.name}",
             reason="; ".join(body["reasons"][:1]),
         )
-
-    def _generation_to_beat(self) -> Generation | None:
-        # A run that promoted its candidate, run again, compares with what it compared before.
-        history = generations(self.store, self.alias)
-        candidate = self._spec(self.config.name, self.adapter.digest).digest
-        while history and history[-1].digest == candidate:
-            history.pop()
-        return history[-1] if history else None
-
-    def _spec(self, name: str, adapter: str | None) -> SystemSpec:
-        return SystemSpec(
-            name=name,
-            model=self.config.model.name,
-            base=self.base.digest,
-            adapter=adapter,
-            engine=self.config.evaluate.engine.backend,
-            sampling=self.config.evaluate.sampling,
-        )
-
-    def _served(
-        self, spec: SystemSpec, base: ResolvedModel, adapter: Artefact | None
-    ) -> ServedSystem:
-        from tuneloop.runtime.serving import ServedSystem
-
-        folder = adapter.folder() / "adapter" if adapter else None
-        return ServedSystem(spec=spec, base=base, adapter_folder=folder)
 
     # -- one stage -------------------------------------------------------------------
     def _base_parent(self) -> Parent:
