@@ -7,7 +7,7 @@ Four kinds of features are watched for bursts (see `bursts.py`):
   its writers are occasional accounts, or if the phrase came, was carried by many, and went;
 - texts: near-equal whole corrections or comments;
 - votes: one direction on near-equal prompts, or on one and the same answer;
-- waves: one direction on anything, from accounts that voted more than once.
+- waves: one direction on anything, from occasional accounts that never vote otherwise.
 
 For the last three only occasional accounts lose their feedback: an honest user who happens
 to agree with a brigade keeps a voice.
@@ -15,7 +15,7 @@ to agree with a brigade keeps a voice.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ from tuneloop.curate.similar import Corpus, cluster, components, normalise
 
 PHRASE = 3
 MIN_PHRASES = 3
+MAX_P_ACCOUNTS_PHRASE = 0.05  # the same five words running are evidence of their own
 MAX_P_TIME_ALONE = 1e-9
 MAX_SHARE_OUTSIDE = 0.05
 MAX_EXAMPLES = 20
@@ -161,13 +162,15 @@ def _votes(scene: _Scene) -> Occurrences:
 
 
 def _waves(scene: _Scene) -> Occurrences:
-    votes = Counter(
-        (account, _direction(scene, i)) for i, account in enumerate(scene.traffic.account.tolist())
-    )
-    return _by_name(
-        scene,
-        lambda i, way: [way] if votes[int(scene.traffic.account[i]), way] > 1 else [],
-    )
+    """Return the votes of occasional accounts that voted more than once and always alike."""
+    votes: dict[int, list[str]] = defaultdict(list)
+    owner = scene.traffic.account.tolist()
+    for i, account in enumerate(owner):
+        way = _direction(scene, i)
+        if way and scene.traffic.occasional[account]:
+            votes[account].append(way)
+    alike = {a for a, ways in votes.items() if len(ways) > 1 and len(set(ways)) == 1}
+    return _by_name(scene, lambda i, way: [way] if owner[i] in alike else [])
 
 
 def _by_name(scene: _Scene, name: Callable[[int, str], list[str]]) -> Occurrences:
@@ -207,7 +210,9 @@ def _phrases(scene: _Scene) -> list[dict[str, Any]]:
     """Flag every text with several phrases of a burst; return one finding a campaign."""
     occurrences = _novel_phrases(scene)
     bursts = find_bursts(occurrences, scene.traffic, min_accounts=scene.config.min_accounts)
-    bursts = [b for b in bursts if b.p_accounts <= MAX_P_ACCOUNTS or _came_and_went(b, scene)]
+    bursts = [
+        b for b in bursts if b.p_accounts <= MAX_P_ACCOUNTS_PHRASE or _came_and_went(b, scene)
+    ]
     if not bursts:
         return []
     hits = Counter(event for burst in bursts for event in burst.events.tolist())
