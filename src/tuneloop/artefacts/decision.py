@@ -39,10 +39,10 @@ class Measured(_Record):
     `n` counts units: prompt families where the golden set states them, else prompts.
     `estimate` is the mean over units of the difference; for the judge it is the win rate
     minus one half. The interval holds at level `confidence` (1 - 2 alpha), so each of its
-    ends is a one-sided bound at alpha. `bounds` is set where values are missing.
+    ends is a one-sided bound at alpha. `bounds` is set where values are missing. Where
+    nothing could be compared, `estimate` is null and `reason` says why.
     """
 
-    status: Literal["ok", "missing"]
     reason: str | None = None
     n: int = 0
     n_prompts: int = 0
@@ -64,10 +64,12 @@ class Measured(_Record):
 class Primary(Measured):
     """The measure the verdict rests on.
 
+    `status` is `missing` where nothing could be compared, with the reason beside it.
     `mde` is the smallest true difference this many units would show with 80 % power,
     `n_needed` how many units would show a difference of the estimate's size.
     """
 
+    status: Literal["ok", "missing"]
     metric: str
     unit: Literal["prompt", "family"]
     min_improvement: float
@@ -76,7 +78,7 @@ class Primary(Measured):
 
 
 class SliceResult(Measured):
-    """One slice. `margin` and a gate's status where it is protected, else `reported`.
+    """One slice. `margin` and the status of a gate where it is protected, else `reported`.
 
     `improved` and `p_adjusted` are Holm's over all slices that were measured.
     """
@@ -84,7 +86,7 @@ class SliceResult(Measured):
     name: str
     protected: bool
     margin: float | None = None
-    gate: Literal["passed", "failed", "unproven", "reported"]
+    status: Literal["passed", "failed", "unproven", "reported"]
     detail: str
     n_needed: int | None = None
     improved: bool = False
@@ -127,8 +129,17 @@ class JudgeReading(_Record):
     evaluation: dict[str, Any] = Field(default_factory=dict)
 
 
+class Outcomes(_Record):
+    """Prompt ids by who did better on the primary, the largest difference first."""
+
+    won: list[str]
+    lost: list[str]
+    tied: list[str]
+    missing: list[str]
+
+
 class DecisionRecord(_Record):
-    """`decision.json`."""
+    """`decision.json`. The first reason is the constraint that binds."""
 
     schema_version: Literal[1] = 1
     verdict: Verdict
@@ -138,4 +149,5 @@ class DecisionRecord(_Record):
     gates: list[Gate]
     judge: JudgeReading
     systems: dict[Literal["champion", "candidate"], SystemRef]
+    outcomes: Outcomes
     lineage: dict[str, str]

@@ -20,15 +20,20 @@ class DecideConfig(Section):
     protected_slices: list[str] = Field(default_factory=list)
     """Slices that may not get worse: unproven means HOLD."""
     slice_margin: float = Field(default=0.05, ge=0, lt=1)
-    """How much worse a protected slice may be (non-inferiority margin)."""
+    """How much worse a protected slice may be (non-inferiority margin), in the metric's unit."""
     min_slice_prompts: int = Field(default=10, ge=1)
-    """With fewer prompts a slice is unproven."""
+    """With fewer prompts (families, where the golden set states them) a slice is unproven."""
     max_missing_fraction: float = Field(default=0.05, ge=0, le=1)
     """Above this share of prompts without an answer from either system: HOLD."""
     max_hard_failures: int = Field(default=0, ge=0)
-    """More failed hard checks than this on the candidate: REJECT."""
+    """More failed hard checks than this on the candidate: REJECT. One that could not be run
+    for want of an answer counts as failed until it is: HOLD."""
+    judge_margin: float = Field(default=0.0, ge=0, lt=0.5)
+    """How far below one half the lower bound of a deciding judge's win rate may lie where the
+    judge is not the metric; 0: the judge, too, must find the candidate better."""
     n_bootstrap: int = Field(default=10_000, ge=100)
-    """Bootstrap resamples for graded metrics."""
+    """Resamples of the bootstrap and of the permutation test, for graded metrics, the judge
+    and families."""
     promote: bool = True
     """Move the champion alias on PROMOTE."""
 

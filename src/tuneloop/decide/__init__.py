@@ -1,0 +1,1 @@
+"""Statistics, gates, the verdict and the registry."""

@@ -1,0 +1,127 @@
+"""The decision: from an evaluation to a verdict with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tuneloop.artefacts.manifest import Counts
+from tuneloop.artefacts.stage import Evaluation, StageContext, StageOutput
+from tuneloop.config.decide import DecideConfig
+
+if TYPE_CHECKING:
+    from tuneloop.artefacts.decision import DecisionRecord, Gate, SystemRef, Verdict
+    from tuneloop.decide.outcomes import Evidence
+
+
+def decide(evaluation: Evaluation, config: DecideConfig, context: StageContext) -> StageOutput:
+    """Compare champion and candidate and write `decision.json`.
+
+    PROMOTE if every gate passes; REJECT if the candidate is proven worse, on the primary or
+    on a protected slice by more than its margin, or breaks a hard rule; else HOLD, with the
+    binding constraint first among the reasons.
+
+    Raises:
+        DecisionError: if the evaluation has no metric of the configured name.
+    """
+    from tuneloop.decide.outcomes import read_evidence
+
+    evidence = read_evidence(evaluation)
+    context.progress.start("weighing the evidence")
+    record = weigh(evidence, config, seed=context.seed, lineage={"evaluation": evaluation.digest})
+    context.progress.done(record.verdict)
+    path = context.work / "decision.json"
+    path.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    n, scored = len(evidence.prompts), record.primary.n_prompts - record.primary.n_missing
+    dropped = {"not scored": n - record.primary.n_prompts, "missing": record.primary.n_missing}
+    counts = Counts(n_in=n, dropped={k: v for k, v in dropped.items() if v}, n_out=scored)
+    return StageOutput(
+        files={"decision.json": path}, counts=counts, details={"verdict": record.verdict}
+    )
+
+
+def weigh(
+    evidence: Evidence, config: DecideConfig, *, seed: int, lineage: Mapping[str, str]
+) -> DecisionRecord:
+    """Return the decision on an evaluation's rows; the same rows give the same bytes."""
+    from tuneloop.artefacts.decision import DecisionRecord
+    from tuneloop.decide import gates as g
+    from tuneloop.decide.judge import read_judge
+    from tuneloop.decide.measure import measure, measure_slices, rank_outcomes, state_primary
+    from tuneloop.decide.outcomes import values_of
+    from tuneloop.decide.statistics import Resampling
+    from tuneloop.decide.wording import Wording
+
+    how = Resampling(alpha=config.alpha, n_bootstrap=config.n_bootstrap, seed=seed)
+    units = evidence.units
+    pairs = values_of(evidence, config.metric)
+    measured = measure(pairs, units, how, judge=config.metric == "judge")
+    primary = state_primary(measured, {p: units[p] for p in pairs}, config)
+    slices = measure_slices(pairs, evidence.prompts, units, config, how)
+    judge = read_judge(evidence.evaluation.get("judge") or {}, evidence.judgments, units, how)
+    champion, candidate = (_system(evidence, side) for side in ("champion", "candidate"))
+    gates = [
+        g.gate_systems(champion.digest, candidate.digest),
+        g.gate_missing(evidence, config),
+        g.gate_primary(measured, primary, config),
+        *g.gate_slices(slices, Wording.of(primary)),
+        g.gate_hard_checks(evidence, config),
+        *g.gate_judge(judge, config),
+    ]
+    verdict, reasons = conclude(gates, judged=config.metric == "judge")
+    return DecisionRecord(
+        verdict=verdict,
+        reasons=reasons,
+        primary=primary,
+        slices=slices,
+        gates=gates,
+        judge=judge,
+        systems={"champion": champion, "candidate": candidate},
+        outcomes=rank_outcomes(pairs),
+        lineage=dict(lineage),
+    )
+
+
+def conclude(gates: Sequence[Gate], *, judged: bool) -> tuple[Verdict, list[str]]:
+    """Return the verdict and its reasons, the binding one first.
+
+    Args:
+        gates: In the order in which they bind.
+        judged: Whether the primary is the judge's win rate. A judge that failed its own
+            gates can then reject nobody.
+    """
+    by_name = {gate.name: gate for gate in gates}
+    same = by_name["different_systems"].status != "passed"
+    instrument = [gate for gate in gates if gate.name.startswith("judge_")]
+    broken = judged and any(gate.status != "passed" for gate in instrument)
+    rejecting = [gate for gate in gates if gate.status == "failed" and _rejects(gate, broken)]
+    open_ = [gate for gate in gates if gate.status in ("failed", "unproven")]
+    notes = [gate for gate in gates if gate.status in ("passed", "skipped")]
+    spoken = [
+        gate.detail for gate in notes if gate.name not in ("different_systems", "judge_win_rate")
+    ]
+    if same:
+        return "HOLD", [by_name["different_systems"].detail]
+    if rejecting:
+        rejecting.sort(key=lambda gate: gate.name != "hard_checks")
+        others = [gate for gate in open_ if gate not in rejecting]
+        return "REJECT", [gate.detail for gate in (*rejecting, *others)]
+    if open_:
+        if broken:
+            open_.sort(key=lambda gate: gate not in instrument)
+        return "HOLD", [gate.detail for gate in open_] + spoken
+    return "PROMOTE", spoken
+
+
+def _rejects(gate: Gate, broken_judge: bool) -> bool:
+    if gate.name == "hard_checks":
+        return True
+    return not broken_judge and (gate.name == "primary" or gate.name.startswith("slice:"))
+
+
+def _system(evidence: Evidence, side: str) -> SystemRef:
+    from tuneloop.artefacts.decision import SystemRef
+
+    recorded: dict[str, Any] = dict(evidence.evaluation["systems"][side])
+    digest = recorded.pop("digest")
+    return SystemRef(digest=digest, spec=recorded.get("spec", recorded))

@@ -1,0 +1,94 @@
+"""Sentences of the verdict: percent and points for rates, plain numbers for graded metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tuneloop.artefacts.decision import Measured, Primary
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How one metric is spoken of."""
+
+    metric: str
+    rates: bool
+    units: str
+
+    @classmethod
+    def of(cls, primary: Primary) -> Wording:
+        """Return the wording of a primary."""
+        rates = primary.metric in ("pass", "judge") or primary.method.startswith("exact McNemar")
+        units = "families" if primary.unit == "family" else "prompts"
+        return cls(metric=primary.metric, rates=rates, units=units)
+
+    def level(self, value: float | None) -> str:
+        """Return a rate or a mean."""
+        if value is None:
+            return "unknown"
+        return f"{100 * value:.1f} %" if self.rates else f"{value:.3g}"
+
+    def gap(self, value: float | None) -> str:
+        """Return a signed difference."""
+        if value is None:
+            return "unknown"
+        text = f"{100 * value:+.1f}" if self.rates else f"{value:+.3g}"
+        return text.replace("-", "\N{MINUS SIGN}")
+
+    def better(self, primary: Primary) -> str:
+        """Say that it is proven better."""
+        return f"The candidate is better: {self.evidence(primary)}."
+
+    def worse(self, primary: Primary) -> str:
+        """Say that it is proven worse."""
+        return f"The candidate is worse: {self.evidence(primary)}."
+
+    def unproven(self, primary: Primary) -> str:
+        """Say that nothing is proven, and what it would take."""
+        above = self.gap(primary.min_improvement) if primary.min_improvement else "0"
+        text = (
+            f"Not proven better: {self.evidence(primary)}; the lower bound must be above {above}"
+            f" and p at most {(1 - primary.confidence) / 2:g}."
+        )
+        if primary.n_needed and primary.n_needed > primary.n:
+            text += (
+                f" About {primary.n_needed} {self.units} would show a difference of this size; "
+                f"there were {primary.n}."
+            )
+        elif primary.n_needed is None and primary.mde is not None:
+            text += (
+                f" The estimate itself is not above it: more {self.units} alone will not help "
+                f"({primary.n} show a true difference of {self.gap(primary.mde)} or more)."
+            )
+        return text
+
+    def evidence(self, primary: Primary) -> str:
+        """Return both rates, the difference, its interval, n and p."""
+        what = {"pass": "passes {} of {}", "judge": "is preferred in {} of {}"}.get(
+            self.metric, f"has a {self.metric} of {{}} on {{}}"
+        )
+        units = f"{primary.n} {self.units}"
+        said = what.format(self.level(primary.candidate_rate), units)
+        points = " points" if self.rates else ""
+        return (
+            f"it {said}, the champion {self.level(primary.champion_rate)}: "
+            f"{self.gap(primary.estimate)}{points}, {self.interval(primary)}, "
+            f"p = {primary.p_value:.2g}"
+        )
+
+    def interval(self, of: Measured) -> str:
+        """Return the interval of the difference with its level."""
+        return f"{100 * of.confidence:g} % interval {self.gap(of.ci_low)} to {self.gap(of.ci_high)}"
+
+    def slice_evidence(self, of: Measured) -> str:
+        """Return a slice's difference, interval and n, if it has any."""
+        if of.estimate is None:
+            return ""
+        return f" ({self.gap(of.estimate)}, {self.interval(of)}, n = {of.n})"
+
+    def with_missing(self, low: float, high: float, n_missing: int) -> str:
+        """Say how far the missing values could move the bounds."""
+        return (
+            f" With the {n_missing} missing counted against it the lower bound is "
+            f"{self.gap(low)}, counted for it the upper bound {self.gap(high)}."
+        )
