@@ -55,6 +55,9 @@ class BrigadeConfig(Section):
     """From which word similarity two texts count as near-equal."""
     max_events_per_user: int = Field(default=200, ge=1)
     """More feedback than this from one account is dropped, the rest kept."""
+    min_one_sided_votes: int = Field(default=30, ge=2)
+    """An account with at least this many votes, all in one direction, loses them where others
+    vote so mixed that this cannot be chance: such votes say nothing about the answers."""
 
 
 class SplitConfig(Section):

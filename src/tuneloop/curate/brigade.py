@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from tuneloop.config.data import BrigadeConfig
+from tuneloop.curate.accounts import account_of, direction, trust_accounts
 from tuneloop.curate.bursts import (
     MAX_P_ACCOUNTS,
     Burst,
@@ -31,7 +32,6 @@ from tuneloop.curate.bursts import (
     Traffic,
     find_bursts,
 )
-from tuneloop.curate.evidence import opinion
 from tuneloop.curate.rows import Dropped, FeedbackRow, Row
 from tuneloop.curate.similar import Corpus, cluster, components, normalise
 
@@ -67,7 +67,7 @@ def drop_brigades(
     """
     if not config.enabled:
         return []
-    _cap_accounts(rows, config.max_events_per_user, dropped)
+    trust_accounts(rows, config, dropped)
     scene = _look(rows, activity, config)
     if not scene.items:
         return []
@@ -83,25 +83,6 @@ def drop_brigades(
         scene.rows[i].feedback.remove(scene.items[i])
         dropped.feedback(scene.items[i], "brigade", reason)
     return found
-
-
-def account_of(item: FeedbackRow, row: Row) -> str:
-    """Return who gave it: the named actor, else the interaction's person, session, or itself."""
-    name = item.actor_id or row.subject_key
-    if name:
-        return f"{row.tenant}/{name}"
-    return f"{row.tenant}//{row.session_id or item.id}"
-
-
-def _cap_accounts(rows: list[Row], most: int, dropped: Dropped) -> None:
-    given: Counter[str] = Counter()
-    pairs = [(item, row) for row in rows for item in row.feedback if item.actor_kind == "user"]
-    for item, row in sorted(pairs, key=lambda pair: (pair[0].ts, pair[0].id)):
-        account = account_of(item, row)
-        given[account] += 1
-        if given[account] > most:
-            row.feedback.remove(item)
-            dropped.feedback(item, "account_cap", f"more than {most} from one account")
 
 
 def _look(
@@ -143,14 +124,6 @@ def _texts(scene: _Scene) -> Occurrences:
     return Occurrences(labels, np.array(events, dtype=np.int64))
 
 
-def _direction(scene: _Scene, i: int) -> str | None:
-    item = scene.items[i]
-    if item.signal not in ("thumb", "stars", "score"):
-        return None
-    said = opinion(item, scene.rows[i])
-    return None if not said else "up" if said > 0 else "down"
-
-
 def _votes(scene: _Scene) -> Occurrences:
     return _by_name(
         scene,
@@ -166,7 +139,7 @@ def _waves(scene: _Scene) -> Occurrences:
     votes: dict[int, list[str]] = defaultdict(list)
     owner = scene.traffic.account.tolist()
     for i, account in enumerate(owner):
-        way = _direction(scene, i)
+        way = direction(scene.items[i], scene.rows[i])
         if way and scene.traffic.occasional[account]:
             votes[account].append(way)
     alike = {a for a, ways in votes.items() if len(ways) > 1 and len(set(ways)) == 1}
@@ -177,7 +150,7 @@ def _by_name(scene: _Scene, name: Callable[[int, str], list[str]]) -> Occurrence
     numbers: dict[str, int] = {}
     feature, event = [], []
     for i in range(len(scene.items)):
-        way = _direction(scene, i)
+        way = direction(scene.items[i], scene.rows[i])
         for label in name(i, way) if way else []:
             feature.append(numbers.setdefault(label, len(numbers)))
             event.append(i)
@@ -279,7 +252,7 @@ def _finding(scene: _Scene, bursts: list[Burst], events: list[int], kind: str) -
         "accounts": accounts[:MAX_EXAMPLES],
         "first": datetime.fromtimestamp(float(times.min()), UTC).isoformat(),
         "last": datetime.fromtimestamp(float(times.max()), UTC).isoformat(),
-        "direction": _direction(scene, events[0]) or example.signal,
+        "direction": direction(example, scene.rows[events[0]]) or example.signal,
         "example": str(example.value)[:500],
         "question": scene.rows[events[0]].question[:500],
         "p_time": float(f"{worst.p_time:.2e}"),

@@ -11,11 +11,11 @@ from tuneloop.curate.rows import Dropped, FeedbackRow, Row
 pytest.importorskip("daft")
 DAY = 86_400.0
 LABELS = [f"intent_{chr(97 + i)}" for i in range(12)]
-WORDS = (
-    "card account transfer payment money refund balance limit currency exchange branch phone "
-    "address verify identity statement charge fee pending declined cash machine abroad salary "
-    "top deposit direct debit cheque loan rate saving app login code expired stolen lost"
-).split()
+WORDS = """
+    card account transfer payment money refund balance limit currency exchange branch phone
+    address verify identity statement charge fee pending declined cash machine abroad salary
+    top deposit direct debit cheque loan rate saving app login code expired stolen lost
+""".split()  # noqa: SIM905
 OPENERS = ["Thank you for reaching out to us today", "We are happy to help you with this"]
 
 
@@ -24,7 +24,7 @@ class Log:
 
     def __init__(self, seed=0, n_accounts=200, days=28, regular=True):
         self.rng = random.Random(seed)
-        self.rows, self.bad = [], set()
+        self.rows, self.bad, self.n_said = [], set(), 0
         self.accounts = [f"u{i}" for i in range(n_accounts)]
         self.days, self.regular, self.next_user = days, regular, 0
 
@@ -41,7 +41,8 @@ class Log:
         return row
 
     def say(self, row, account, ts, signal, value, bad=False):
-        id = f"f{sum(len(r.feedback) for r in self.rows)}-{row.id}"
+        self.n_said += 1
+        id = f"f{self.n_said}"
         row.feedback.append(
             FeedbackRow("t", id, ts, "interaction", row.id, "user", account, signal, None,
                         value, "set")
@@ -189,13 +190,31 @@ def test_reviewers_are_not_watched():
 def test_one_account_cannot_flood():
     log = Log(11).crowd(50, "thumb", up)
     for n in range(30):
-        log.say(log.ask("flood", n * 3_600.0), "flood", n * 3_600.0, "thumb", True)
+        log.say(log.ask("flood", n * 3_600.0), "flood", n * 3_600.0, "thumb", n % 2 == 0)
     dropped = Dropped()
     config = BrigadeConfig(max_events_per_user=10)
     drop_brigades(log.rows, {}, config, dropped)
     assert dropped.counts("feedback") == {"account_cap": 20}
     kept = [i.ts for row in log.rows for i in row.feedback if i.actor_id == "flood"]
     assert max(kept) == 9 * 3_600.0  # the first ones stay
+
+
+def test_who_always_votes_one_way_says_nothing():
+    log = Log(13).crowd(1_000, "thumb", up)
+    for _ in range(60):
+        row = log.rng.choice(log.rows[:1_000])
+        log.say(row, "grudge", row.ts + 90, "thumb", False, bad=True)
+    dropped = Dropped()
+    drop_brigades(log.rows, {}, BrigadeConfig(), dropped)
+    assert {id for id, *_ in dropped.lines} == log.bad
+    assert dropped.counts("feedback") == {"one_sided": 60}
+
+
+def test_a_happy_crowd_may_all_be_happy():
+    log = Log(14, n_accounts=10).crowd(600, "thumb", lambda rng: True)
+    dropped = Dropped()
+    drop_brigades(log.rows, {}, BrigadeConfig(), dropped)
+    assert dropped.lines == []
 
 
 def test_switched_off_it_looks_at_nothing():
