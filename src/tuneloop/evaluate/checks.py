@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,11 +102,21 @@ def _value_problem(check: Check) -> str | None:
             jsonschema.validators.validator_for(check.value).check_schema(check.value)
         except (jsonschema.SchemaError, AttributeError, TypeError) as error:
             return f"value is no JSON schema: {str(error).splitlines()[0]}"
+        if any(not ref.startswith("#") for ref in _references(check.value)):
+            return "the schema refers to another document, and nothing is fetched"
     if check.kind == "numeric" and _number(check.value) is None:
         return "value must be a number"
     if check.kind == "contains" and not check.path and not _texts(check.value):
         return "value must be a text or a list of texts"
     return None
+
+
+def _references(schema: Any) -> Iterator[str]:
+    for key, value in schema.items() if isinstance(schema, dict) else enumerate(schema):
+        if key == "$ref" and isinstance(value, str):
+            yield value
+        if isinstance(value, dict | list):
+            yield from _references(value)
 
 
 def parse_json(text: str) -> Any:
@@ -181,11 +191,14 @@ def _holds(check: Check, subject: Any, item: Any) -> bool:
 def _json_schema(check: Check, subject: Any) -> CheckOutcome:
     import jsonschema
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     value = subject if check.path else _parsed(subject)
     validator = jsonschema.validators.validator_for(check.value)
-    # An empty registry: a schema that refers to an address never fetches it.
-    error = next(validator(check.value, registry=Registry()).iter_errors(value), None)
+    try:  # An empty registry: a schema that refers to an address never fetches it.
+        error = next(validator(check.value, registry=Registry()).iter_errors(value), None)
+    except Unresolvable as gone:
+        raise DataError(f"the schema refers to nothing: {gone}", where=check.name) from gone
     return CheckOutcome(error is None, error.message if error else "")
 
 

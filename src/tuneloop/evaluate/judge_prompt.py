@@ -55,7 +55,7 @@ _TURN = regex.compile(
 _INJECTION = regex.compile(
     r"\b(?:ignore|disregard|forget)\b[^.\n]{0,40}\b(?:previous|prior|above|earlier|your)\b"
     r"[^.\n]{0,20}\b(?:instructions?|rubric|rules|prompt)\b"
-    r"|\bverdict\s*:\s*\W{0,3}[ABT]\b"
+    r"|\bverdict\s*:\s*\W{0,3}(?-i:[ABT])(?=\W*(?:$|\n|[.,;]))"
     r"|\b(?:choose|prefer|pick|select|vote\s+for)\s+(?:answer|response|option)[ _][ab]\b",
     regex.IGNORECASE,
 )
@@ -122,7 +122,7 @@ def is_refusal(text: str) -> bool:
 
 def begun_verdict(reasoning: str) -> str:
     """Return the judge's own words up to the label, for a request that continues them."""
-    own = regex.split(r"\W*\bverdict\W*:", reasoning, maxsplit=1, flags=regex.IGNORECASE)[0]
+    own = regex.split(r"[\s*_#]*\bverdict\W*:", reasoning, maxsplit=1, flags=regex.IGNORECASE)[0]
     return f"{own.strip()}\n\n{VERDICT}".strip()
 
 

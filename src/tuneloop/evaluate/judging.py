@@ -30,7 +30,7 @@ def judge_system(engine: EngineConfig, model: ResolvedModel, base: ResolvedModel
     name, digest = model.name, model.digest
     if engine.backend == "url":
         name = str(engine.served_model)
-        digest = digest_json({"url": engine.url, "served_model": name})
+        digest = digest_json({"served_model": name})
         model = base  # never loaded
     spec = SystemSpec(name="judge", model=name, base=digest, engine=engine.backend)
     return ServedSystem(spec=spec, base=model)

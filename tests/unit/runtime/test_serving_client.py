@@ -67,7 +67,8 @@ def test_request_carries_sampling_and_vllm_extensions():
         )
         result = ask(url, [one])[0]
     body = seen[0][1]
-    assert (body["temperature"], body["top_p"], body["max_tokens"], body["seed"]) == (0.5, 0.9, 5, 3)
+    sampling = {"temperature": 0.5, "top_p": 0.9, "max_tokens": 5, "seed": 3}
+    assert body | sampling == body
     assert body["structured_outputs"] == {"choice": ["A", "B"]}
     assert body["continue_final_message"] is True
     assert body["add_generation_prompt"] is False
@@ -136,8 +137,9 @@ def test_wrong_key_is_an_error_not_a_missing_answer():
 
 def test_dead_server_is_an_error_through_the_engine(tmp_path):
     with (
-        open_engine([], config("http://127.0.0.1:1/v1"), work=tmp_path, progress=SilentProgress())
-        as engine,
+        open_engine(
+            [], config("http://127.0.0.1:1/v1"), work=tmp_path, progress=SilentProgress()
+        ) as engine,
         pytest.raises(ServingError, match="no request was answered"),
     ):
         engine.chat(served(), [request("q")], step="asking")

@@ -18,7 +18,7 @@ from tuneloop.runtime.serving.vllm import VllmBackend, vllm_command, vllm_enviro
 
 # A stand-in for a server: a parent with a child that outlives it, like vLLM's workers.
 SERVER = """
-import http.server, subprocess, sys, time
+import http.server, os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 print("worker", child.pid, flush=True)
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -138,7 +138,7 @@ def test_a_taken_port_is_tried_again(tmp_path, monkeypatch):
     tries = []
 
     def fake(weights, systems, config, *, port):
-        code = SERVER.replace('"Bearer key"', "'Bearer ' + __import__('os').environ['VLLM_API_KEY']")
+        code = SERVER.replace('"Bearer key"', '"Bearer " + os.environ["VLLM_API_KEY"]')
         if not tries:
             code = "print('OSError: [Errno 98] Address already in use'); raise SystemExit(1)"
         tries.append(port)

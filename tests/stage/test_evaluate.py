@@ -1,0 +1,212 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import pyarrow.parquet as pq
+import pytest
+from fake_openai import completion, fake_openai
+from systems import served
+
+from tuneloop.artefacts.digest import digest_file
+from tuneloop.artefacts.manifest import Manifest
+from tuneloop.artefacts.stage import GoldenSet, StageContext
+from tuneloop.artefacts.store import Store
+from tuneloop.artefacts.systems import Sampling
+from tuneloop.config.evaluate import EngineConfig, EvaluateConfig, JudgeConfig
+from tuneloop.evaluate.stage import evaluate
+from tuneloop.runtime.progress import SilentProgress
+from tuneloop.runtime.tiny import make_tiny
+
+
+def golden_set(folder, n=8):
+    lines = [
+        {
+            "id": f"p{i:02d}",
+            "messages": [{"role": "user", "content": f"What is {i} + {i}?"}],
+            "reference": str(2 * i),
+            "checks": [
+                {"name": "sum", "kind": "numeric", "value": 2 * i},
+                {"name": "calm", "kind": "contains", "value": "!", "negate": True, "hard": True,
+                 "required": False},
+            ],
+            "slices": ["even" if i % 2 == 0 else "odd"],
+            "family": f"f{i // 2}",
+        }
+        for i in range(n)
+    ]  # fmt: skip
+    path = folder / "golden.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    draft = Manifest(kind="golden", key="k" * 64, digest="", files={}, started_at=datetime.now(UTC))
+    store = Store(str(folder / "store"))
+    return GoldenSet(store.commit(draft, {"golden.jsonl": path}).manifest, store)
+
+
+def run(golden, work, config, champion, candidate):
+    work.mkdir(parents=True, exist_ok=True)
+    context = StageContext(work=work, seed=7, progress=SilentProgress())
+    return evaluate(golden, champion, candidate, config, context, None)
+
+
+def rows(output, name):
+    return pq.read_table(output.files[f"{name}.parquet"]).to_pylist()
+
+
+def digests(output):
+    return {name: digest_file(path) for name, path in output.files.items()}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    make_tiny(folder)
+    return folder
+
+
+@pytest.fixture
+def local(tiny):
+    sampling = Sampling(max_tokens=6)
+    champion = served("base", folder=tiny, sampling=sampling)
+    candidate = served("terse", folder=tiny, sampling=sampling, system_prompt="Answer briefly.")
+    engine = EngineConfig(backend="transformers", dtype="float32", max_in_flight=4)
+    judge = JudgeConfig(role="advisory", n_prompts=3, n_canaries=1, reasoning_tokens=4)
+    config = EvaluateConfig(engine=engine, judge=judge, metrics=["token_f1"])
+    return config, champion, candidate
+
+
+def test_in_process_from_golden_set_to_files(tmp_path, local):
+    config, champion, candidate = local
+    golden = golden_set(tmp_path)
+    output = run(golden, tmp_path / "one", config, champion, candidate)
+    assert sorted(output.files) == [
+        "answers.parquet", "checks.parquet", "evaluation.json", "judgments.parquet",
+        "metrics.parquet",
+    ]  # fmt: skip
+    assert len(rows(output, "answers")) == 16
+    assert len(rows(output, "checks")) == 32
+    assert len(rows(output, "metrics")) == 16
+    assert len(rows(output, "judgments")) == 6
+    summary = json.loads(output.files["evaluation.json"].read_text())
+    assert summary["systems"]["candidate"]["digest"] == candidate.spec.digest
+    assert summary["systems"]["candidate"]["spec"]["system_prompt"] == "Answer briefly."
+    assert summary["n_prompts"] == len(summary["prompts"]) == 8
+    assert summary["prompts"][1]["slices"] == ["odd"]
+    assert summary["judge"]["role"] == "advisory"
+    assert {c["name"] for c in summary["judge"]["canaries"]} == {
+        "identical", "padded", "null", "injection", "known_bad",
+    }  # fmt: skip
+    assert (output.counts.n_in, output.counts.n_out) == (8, 8)
+    assert output.details["usage"]["candidate"]["n"] == 8
+
+
+def test_the_same_inputs_give_the_same_bytes_also_after_a_half_done_run(tmp_path, local):
+    config, champion, candidate = local
+    golden = golden_set(tmp_path)
+    first = run(golden, tmp_path / "one", config, champion, candidate)
+    kept = (tmp_path / "one" / "answers.jsonl").read_bytes()
+    half = tmp_path / "two"
+    half.mkdir()
+    (half / "answers.jsonl").write_bytes(kept[: len(kept) * 2 // 5])
+    second = run(golden, half, config, champion, candidate)
+    assert digests(second) == digests(first)
+    text = first.files["evaluation.json"].read_text()
+    assert str(tmp_path) not in text
+
+
+class Oracle:
+    """A served model: the champion cannot add, the candidate can, the judge can tell."""
+
+    def __init__(self, pause_s=0.0):
+        self.pause_s, self.n = pause_s, 0
+
+    def __call__(self, path, body, headers):
+        self.n += 1
+        time.sleep(self.pause_s)
+        system = body["messages"][0]["content"]
+        if not system.startswith("You compare"):
+            number = int(body["messages"][-1]["content"].split()[2])
+            return completion(str(2 * number if system == "add" else 2 * number + 1))
+        text = body["messages"][1]["content"]
+        parts = {x: text.split(f"<{x}>\n")[1].split(f"\n</{x}>")[0]
+                 for x in ("reference", "answer_a", "answer_b")}  # fmt: skip
+        good = [parts[x].startswith(parts["reference"]) for x in ("answer_a", "answer_b")]
+        label = "T" if good[0] == good[1] else "A" if good[0] else "B"
+        return completion(label, top=[(label, -0.01), ("x", -5.0)])
+
+
+def remote(url):
+    engine = EngineConfig(backend="url", url=url, served_model="m", max_in_flight=4)
+    judge = JudgeConfig(role="deciding", n_prompts=None, n_canaries=2)
+    config = EvaluateConfig(engine=engine, judge=judge)
+    return config, served("champion"), served("candidate", system_prompt="add")
+
+
+def test_an_able_judge_and_the_checks_see_the_better_system(tmp_path):
+    with fake_openai(Oracle()) as (url, _):
+        output = run(golden_set(tmp_path), tmp_path / "work", *remote(url))
+    summary = json.loads(output.files["evaluation.json"].read_text())
+    assert summary["pass"]["champion"] | {"n": 8, "passed": 0} == summary["pass"]["champion"]
+    assert summary["pass"]["candidate"]["passed"] == 8
+    judge = summary["judge"]
+    assert judge["win_rate"]["estimate"] == pytest.approx(1.0)
+    assert judge["order_agreement"] == {"estimate": 1.0, "n": 8}
+    assert judge["check_agreement"] == {"estimate": 1.0, "n": 8}
+    assert judge["first_share"]["estimate"] == 0.5
+    assert all(c["passed"] for c in judge["canaries"])
+    assert judge["missing"]["n"] == 0
+
+
+def test_max_prompts_draws_a_sample_and_counts_the_rest(tmp_path):
+    with fake_openai(Oracle()) as (url, _):
+        config, champion, candidate = remote(url)
+        config = config.model_copy(update={"max_prompts": 3, "judge": JudgeConfig()})
+        output = run(golden_set(tmp_path), tmp_path / "work", config, champion, candidate)
+    assert output.counts.dropped == {"not_sampled": 5}
+    assert len(rows(output, "answers")) == 6
+    assert rows(output, "judgments") == []
+
+
+CHILD = """
+import sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+import test_evaluate as t
+config, champion, candidate = t.remote({url!r})
+store = t.Store({store!r})
+golden = t.GoldenSet(store.find("golden", "k" * 64).manifest, store)
+output = t.run(golden, Path({work!r}), config, champion, candidate)
+"""
+
+
+def test_kill_9_half_way_asks_nothing_twice_and_ends_the_same(tmp_path):
+    golden = golden_set(tmp_path)
+    with fake_openai(Oracle()) as (url, seen):
+        undisturbed = run(golden, tmp_path / "one", *remote(url))
+        n_asked = len(seen)
+    oracle = Oracle(pause_s=0.1)
+    with fake_openai(oracle) as (url, seen):
+        code = CHILD.format(
+            path=[os.path.dirname(__file__), *sys.path],
+            url=url,
+            store=str(tmp_path / "store"),
+            work=str(tmp_path / "two"),
+        )
+        child = subprocess.Popen([sys.executable, "-c", code])
+        try:
+            deadline = time.monotonic() + 30
+            while oracle.n < 20 and time.monotonic() < deadline:
+                time.sleep(0.01)
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        kept = len((tmp_path / "two" / "answers.jsonl").read_text().splitlines())
+        assert 10 <= kept < n_asked
+        oracle.pause_s = 0
+        time.sleep(0.3)
+        before = len(seen)
+        resumed = run(golden, tmp_path / "two", *remote(url))
+        assert len(seen) - before <= n_asked - kept
+    assert digests(resumed) == digests(undisturbed)
