@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import regex  # type: ignore[import-untyped]
+import regex
 
 from tuneloop.artefacts.golden import Check, GoldenPrompt
 from tuneloop.errors import DataError

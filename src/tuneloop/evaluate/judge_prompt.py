@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import regex  # type: ignore[import-untyped]
+import regex
 
 from tuneloop.artefacts.digest import digest_json
 from tuneloop.artefacts.golden import GoldenPrompt
