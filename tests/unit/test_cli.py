@@ -1,0 +1,93 @@
+"""The command line: JSON for machines, errors people can act on, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VERBS = ["validate", "plan", "run", "simulate", "curate", "build", "sft", "dpo", "evaluate",
+         "decide", "report", "status", "lineage", "registry", "schema"]  # fmt: skip
+GOOD = "name: demo\nmodel: {name: tiny-random}\ngolden: {path: golden.jsonl}\n"
+
+
+def tuneloop(*args: str, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tuneloop", *args]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_help_names_every_verb(tmp_path: Path):
+    out = tuneloop("--help", cwd=tmp_path).stdout
+    assert all(f"  {verb} " in out for verb in VERBS)
+
+
+def test_validate_says_ok(config: Path):
+    done = tuneloop("validate", "-c", str(config), cwd=config.parent)
+    assert (done.returncode, "ok" in done.stdout) == (0, True)
+
+
+def test_validate_json_holds_the_resolved_config(config: Path):
+    args = ("validate", "-c", str(config), "--set", "train.sft.lr=0.5", "--json")
+    body = json.loads(tuneloop(*args, cwd=config.parent).stdout)
+    assert body["config"]["train"]["sft"]["lr"] == 0.5
+
+
+def test_errors_are_json_where_json_is_asked_for(config: Path):
+    config.write_text(GOOD + "sede: 1\n")
+    done = tuneloop("validate", "-c", str(config), "--json", cwd=config.parent)
+    assert done.returncode == 2
+    assert "did you mean 'seed'" in json.loads(done.stdout)["error"]["problems"][0]
+
+
+def test_no_traceback_for_what_a_user_can_mend(config: Path):
+    done = tuneloop("build", "-c", str(config), cwd=config.parent)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "error:" in done.stderr
+    assert "hint:" in done.stderr
+
+
+def test_unknown_stage_names_the_stages(config: Path):
+    done = tuneloop("run", "-c", str(config), "--from", "trian", cwd=config.parent)
+    assert done.returncode == 1
+    assert "lake, curate, build" in done.stderr
+
+
+def test_stage_that_is_off_says_so(config: Path):
+    args = ("sft", "-c", str(config), "--set", "train.sft.enabled=false")
+    done = tuneloop(*args, cwd=config.parent)
+    assert done.returncode == 1
+    assert "switched off" in done.stderr
+
+
+def test_from_without_an_earlier_run_says_what_to_do(config: Path):
+    done = tuneloop("run", "-c", str(config), "--from", "build", cwd=config.parent)
+    assert done.returncode == 1
+    assert "--from" in done.stderr
+
+
+def test_lineage_of_the_unknown(tmp_path: Path):
+    done = tuneloop("lineage", "abcdef", "--store", str(tmp_path / "s"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no artefact 'abcdef'" in done.stderr
+
+
+def test_registry_of_an_empty_store(tmp_path: Path):
+    done = tuneloop("registry", "list", "--store", str(tmp_path / "s"), "--json", cwd=tmp_path)
+    assert json.loads(done.stdout) == []
+
+
+def test_served_champion_needs_a_system(tmp_path: Path):
+    done = tuneloop("simulate", "--out", "x", "--set", "champion.kind=served", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "--champion-of" in done.stderr
