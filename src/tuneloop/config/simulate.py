@@ -177,5 +177,5 @@ class SimulateConfig(Section):
         if self.people is not None:
             return self.people
         if self.scenario == "labels":
-            return PeopleConfig(corrects=0.84, thumbs=0.07, stars=0.04, comments=0.02, behaves=0.03)
+            return PeopleConfig(corrects=0.9, thumbs=0.04, stars=0.03, comments=0.01, behaves=0.02)
         return PeopleConfig()

@@ -16,6 +16,8 @@ from tuneloop.simulate.nearness import NearIndex
 from tuneloop.simulate.scenario import Ask, AttackKind, GoldenPart, Prompts
 from tuneloop.simulate.tables import Row, Table, read_table
 
+CLUSTER_THRESHOLD = 0.7
+"""Similarity that joins rows to a cluster; lower, chains would swallow tables of set phrases."""
 MIN_ROWS = 50
 MIN_GOLDEN = 20
 MAX_LABEL_SLICES = 40
@@ -121,10 +123,9 @@ class LabelTable:
             self.counts["golden_table.unknown_label"] = len(given.rows) - len(golden)
             if not golden:
                 raise DataError("no golden row has a label of the table", where=config.golden_path)
-            index = NearIndex((row.text for row in golden), threshold=config.near_threshold)
-            rest = [row for row in table.rows if not index.near(row.text)]
+            rest = table.rows
         else:
-            index = NearIndex((row.text for row in table.rows), threshold=config.near_threshold)
+            index = NearIndex((row.text for row in table.rows), threshold=CLUSTER_THRESHOLD)
             golden, rest = _hold_out(table.rows, index.clusters(), config, seed)
             if len(golden) < MIN_GOLDEN:
                 raise DataError(
@@ -133,6 +134,8 @@ class LabelTable:
                     where=str(config.path),
                     hint="more rows, or a golden table of its own (--golden-labels)",
                 )
+        index = NearIndex((row.text for row in golden), threshold=config.near_threshold)
+        rest = [row for row in rest if not index.near(row.text)]
         left = len(table.rows) - len(rest) - (0 if config.golden_path else len(golden))
         self.counts["table.near_golden"] = left
         self._rest = rest

@@ -7,6 +7,7 @@ import re
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -139,7 +140,7 @@ def _tag(config: SimulateConfig, engine: ChatEngine | None) -> str:
         for path in (config.labels.path, config.labels.golden_path)
         if path
     }
-    named = {"name": True, "base_model": True, "labels": {"path", "golden_path"}}
+    named: dict[str, Any] = {"name": True, "base_model": True, "labels": {"path", "golden_path"}}
     settings = config.model_dump(mode="json", exclude=named)
     served = engine.system if engine is not None else None
     return digest_json([settings, sorted(tables.values()), served])[:8]
