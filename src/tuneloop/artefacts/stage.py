@@ -54,7 +54,9 @@ class StageOutput:
 
 
 class LakeVersion(Artefact):
-    """Pins one version of the lake. Files: `lake.json` (version, uri, counts), `events.parquet`."""
+    """Pins one version of the lake. Files: `lake.json` (counts, content digest, watermark),
+    `dead_letter.jsonl`. `details` says where the table is: `uri`, `version`.
+    """
 
 
 class GoldenSet(Artefact):

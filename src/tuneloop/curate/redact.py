@@ -64,7 +64,8 @@ _PHONE = re.compile(
 # A loose superset of the above for one fast pass over all texts; what it does not match holds
 # nothing to redact.
 _MAY_HOLD = (
-    r"(?i)@|(?:\p{Nd}[^\p{Nd}]{0,3}){4}|:[0-9a-f]{0,4}:|[a-z]{2}\p{Nd}{2}[ -]?[a-z0-9]{4}"
+    r"(?i)@|(?:\p{Nd}[^\p{Nd}]{0,3}){7}|\p{Nd}\.\p{Nd}+\.\p{Nd}+\.\p{Nd}"
+    r"|:[0-9a-f]{0,4}:|[a-z]{2}\p{Nd}{2}[ -]?[a-z0-9]{4}"
     r"|eyJ|bearer|passw|passc|passp|pwd|secret|token|(?:api|access)[-_ ]?key|private key"
     r"|(?:sk|pk|rk)[-_]|gh[pousr]_|github_pat|glpat|hf_|xox|akia|asia|aiza|npm_|pypi-"
 )
@@ -127,15 +128,20 @@ def may_hold_personal_data(texts: list[str]) -> list[bool]:
 
 def redact_rows(rows: list[Row], redactor: Redactor) -> None:
     """Redact prompts, answers, corrections and comments of the rows, in place."""
-    texts = ["\n".join(_texts(row)) for row in rows]
-    for row, hit in zip(rows, may_hold_personal_data(texts) if rows else [], strict=True):
-        if not hit:
+    texts = [text for row in rows for text in _texts(row)]
+    hits = iter(may_hold_personal_data(texts) if texts else [])
+    for row in rows:
+        hit = [next(hits) for _ in _texts(row)]
+        if not any(hit):
             continue
-        redact = redactor.conversation()
-        row.messages = [{**m, "content": redact(m["content"])} for m in row.messages]
-        row.answer = redact(row.answer)
+        redact, marks = redactor.conversation(), iter(hit)
+        for message in row.messages:
+            if next(marks):
+                message["content"] = redact(message["content"])
+        if next(marks):
+            row.answer = redact(row.answer)
         for item in row.feedback:
-            if isinstance(item.value, str):
+            if isinstance(item.value, str) and next(marks):
                 item.value = redact(item.value)
 
 
