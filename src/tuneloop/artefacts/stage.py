@@ -54,8 +54,9 @@ class StageOutput:
 
 
 class LakeVersion(Artefact):
-    """Pins one version of the lake. Files: `lake.json` (counts, content digest, watermark),
-    `dead_letter.jsonl`. `details` says where the table is: `uri`, `version`.
+    """Pins one version of the lake. Files: `lake.json`, `dead_letter.jsonl`.
+
+    `details` says where the table is: `uri`, `version`.
     """
 
 
