@@ -15,10 +15,9 @@ from tuneloop.errors import TrainingError
 class Watcher(TrainerCallback):  # type: ignore[misc]  # untyped library
     """Drives the progress bar, and keeps the curve the same however often a run was resumed."""
 
-    def __init__(self, progress: Progress, *, name: str, validates: bool) -> None:
+    def __init__(self, progress: Progress, *, name: str) -> None:
         self.progress = progress
         self.name = name
-        self.validates = validates
         self.started = 0.0
         self.seconds = 0.0
         self.first_step = 0
@@ -35,14 +34,12 @@ class Watcher(TrainerCallback):  # type: ignore[misc]  # untyped library
         self.started = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Count the step; the last one is validated, and what is saved is logged.
+        """Count the step; log wherever a checkpoint is saved.
 
         The trainer's running loss is not in its checkpoints. A point of the curve at each of
         them means that nothing is lost.
         """
         self.progress.advance()
-        if state.global_step >= state.max_steps and self.validates:
-            control.should_evaluate = True
         if control.should_save or control.should_evaluate:
             control.should_log = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from tuneloop.errors import TrainingError
 
 # Rank 0 may do hours of other work (judging, serving) between two barriers.
 TIMEOUT = dt.timedelta(days=2)
+_LAUNCHER = re.compile(
+    r"(accelerate launch|accelerate-launch|accelerate[./]commands[./]launch\S*)$"
+)
 
 
 def rank() -> int:
@@ -101,11 +105,12 @@ def _asked_processes() -> int:
 
     for parent in psutil.Process().parents()[:3]:
         try:
-            arguments = parent.cmdline()
+            command = parent.cmdline()
         except psutil.Error:
             break
-        if "launch" in arguments and any("accelerate" in a for a in arguments[:3]):
-            return asked_by(arguments[arguments.index("launch") + 1 :])
+        for position in range(min(4, len(command))):
+            if _LAUNCHER.search(" ".join(command[max(0, position - 1) : position + 1])):
+                return asked_by(command[position + 1 :])
     return 1
 
 

@@ -11,9 +11,8 @@ GROUPED_BATCHES = 8
 
 
 def n_steps(n_rows: int, *, global_batch_size: int, epochs: float, max_steps: int | None) -> int:
-    """Return the optimiser steps of a run."""
-    steps = max(1, math.ceil(n_rows * epochs / global_batch_size))
-    return min(steps, max_steps) if max_steps else steps
+    """Return the optimiser steps of a run: `max_steps`, or as many as `epochs` take."""
+    return max_steps or max(1, math.ceil(n_rows * epochs / global_batch_size))
 
 
 def batch_order(

@@ -28,7 +28,7 @@ from tuneloop.train.setup import Run
 
 def fit(trainer: Any, run: Run, progress: Progress) -> Watcher:
     """Train to the end, from the newest whole checkpoint where there is one."""
-    watcher = Watcher(progress, name=run.name, validates=run.validates)
+    watcher = Watcher(progress, name=run.name)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watcher)
     if run.config.early_stopping_patience is not None:

@@ -1,0 +1,99 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import training
+
+from tuneloop.errors import TrainingError
+from tuneloop.train.rows import IGNORED, preference_rows, read_rows, sft_rows
+from tuneloop.train.setup import load_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return load_tokenizer(training.tiny_base(tmp_path_factory.mktemp("models")))
+
+
+def sft_row(prompt, completion):
+    return {
+        "prompt": training.chat("user", prompt),
+        "completion": training.chat("assistant", completion),
+    }
+
+
+def pair(prompt, chosen, rejected):
+    return {
+        "prompt": training.chat("user", prompt),
+        "chosen": training.chat("assistant", chosen),
+        "rejected": training.chat("assistant", rejected),
+    }
+
+
+def test_loss_is_on_the_answer_and_its_end_only(tokenizer):
+    (row,) = sft_rows([sft_row("where is it?", "on its way")], tokenizer, max_length=100).rows
+    learned = [t for t, label in zip(row["input_ids"], row["labels"], strict=True)
+               if label != IGNORED]  # fmt: skip
+    assert tokenizer.decode(learned) == "on its way<|im_end|>\n"
+    assert tokenizer.decode(row["input_ids"]).startswith("<|im_start|>user\nwhere is it?")
+    assert tokenizer.decode(row["input_ids"]).count("on its way") == 1
+
+
+def test_earlier_turns_are_not_learned(tokenizer):
+    messages = [*training.chat("user", "hello"), *training.chat("assistant", "good day"),
+                *training.chat("user", "help")]  # fmt: skip
+    row = {"prompt": messages, "completion": training.chat("assistant", "of course")}
+    (tokens,) = sft_rows([row], tokenizer, max_length=100).rows
+    learned = tokenizer.decode([x for x in tokens["labels"] if x != IGNORED])
+    assert "of course" in learned
+    assert "good day" not in learned
+
+
+def test_long_rows_are_dropped_whole_and_counted(tokenizer):
+    rows = [sft_row("a", "b"), sft_row("a", "word " * 50), sft_row("a", "  "), sft_row("a", "")]
+    result = sft_rows(rows, tokenizer, max_length=30)
+    assert len(result.rows) == 1
+    counts = result.counts()
+    assert (counts.n_in, counts.n_out) == (4, 1)
+    assert counts.dropped == {"empty": 2, "too_long": 1}
+    exact = len(result.rows[0]["input_ids"])
+    assert len(sft_rows(rows[:1], tokenizer, max_length=exact).rows) == 1
+    assert not sft_rows(rows[:1], tokenizer, max_length=exact - 1).rows
+
+
+def test_pairs_share_their_prompt_and_need_two_answers(tokenizer):
+    rows = [pair("q", "yes", "no"), pair("q", "same", "same"), pair("q", "", "no"),
+            pair("q", "yes", "no " * 60)]  # fmt: skip
+    result = preference_rows(rows, tokenizer, max_length=40)
+    (row,) = result.rows
+    assert tokenizer.decode(row["prompt_ids"]).endswith("<|im_start|>assistant\n")
+    assert tokenizer.decode(row["chosen_ids"]) == "yes<|im_end|>\n"
+    assert tokenizer.decode(row["rejected_ids"]) == "no<|im_end|>\n"
+    assert result.counts().dropped == {"same_answers": 1, "empty": 1, "too_long": 1}
+
+
+def test_a_template_that_hides_answers_is_an_error(tokenizer):
+    before = tokenizer.chat_template
+    tokenizer.chat_template = (
+        "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}"
+    )
+    try:
+        with pytest.raises(TrainingError, match="mask"):
+            sft_rows([sft_row("question", "answer")], tokenizer, max_length=100)
+        with pytest.raises(TrainingError, match="mask"):
+            preference_rows([pair("question", "a", "b")], tokenizer, max_length=100)
+    finally:
+        tokenizer.chat_template = before
+
+
+def test_nulls_that_arrow_puts_into_messages_are_taken_out(tmp_path):
+    rows = [
+        {"prompt": [{"role": "user", "content": "a", "name": "Ada"},
+                    {"role": "tool", "content": None, "name": None}],
+         "completion": [{"role": "assistant", "content": "b", "name": None}]},
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    (row,) = read_rows(tmp_path / "rows.parquet", ["prompt", "completion"])
+    assert row["prompt"] == [
+        {"role": "user", "content": "a", "name": "Ada"},
+        {"role": "tool", "content": ""},
+    ]
+    assert row["completion"] == [{"role": "assistant", "content": "b"}]
