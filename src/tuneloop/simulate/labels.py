@@ -18,6 +18,7 @@ from tuneloop.simulate.tables import Row, Table, read_table
 
 CLUSTER_THRESHOLD = 0.7
 """Similarity that joins rows to a cluster; lower, chains would swallow tables of set phrases."""
+MAX_CLUSTER_FRACTION = 0.2
 MIN_ROWS = 50
 MIN_GOLDEN = 20
 MAX_LABEL_SLICES = 40
@@ -56,10 +57,7 @@ class LabelTable:
         order = list(rest)
         random.Random(f"labels {seed}").shuffle(order)
         self._unused = order
-        self._by_label: dict[str, list[Row]] = defaultdict(list)
         self.longest_label = max(map(len, labels))
-        if not rest:
-            raise DataError("every row nearly repeats a golden one", where=config.path)
 
     def golden(self) -> GoldenPart:
         """Return the held-out rows as prompts whose answer is the label."""
@@ -126,7 +124,14 @@ class LabelTable:
             rest = table.rows
         else:
             index = NearIndex((row.text for row in table.rows), threshold=CLUSTER_THRESHOLD)
-            golden, rest = _hold_out(table.rows, index.clusters(), config, seed)
+            clusters = index.clusters()
+            largest = max(Counter(clusters).values())
+            if largest > MAX_CLUSTER_FRACTION * len(clusters):
+                # A table of set phrases: chains join what is not alike. Rows that repeat a
+                # golden one are still left out below, one by one.
+                self.counts["table.in_dissolved_cluster"] = largest
+                clusters = list(range(len(clusters)))
+            golden, rest = _hold_out(table.rows, clusters, config, seed)
             if len(golden) < MIN_GOLDEN:
                 raise DataError(
                     f"only {len(golden)} rows can be held out, at least {MIN_GOLDEN} are needed: "
@@ -136,6 +141,8 @@ class LabelTable:
                 )
         index = NearIndex((row.text for row in golden), threshold=config.near_threshold)
         rest = [row for row in rest if not index.near(row.text)]
+        if not rest:
+            raise DataError("every row nearly repeats a golden one", where=str(config.path))
         left = len(table.rows) - len(rest) - (0 if config.golden_path else len(golden))
         self.counts["table.near_golden"] = left
         self._rest = rest

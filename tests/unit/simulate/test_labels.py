@@ -97,7 +97,10 @@ def test_a_golden_table_is_used_whole_and_cleans_the_traffic(tmp_path):
 def test_the_prompt_names_the_column_and_lists_no_label(tmp_path):
     path = tmp_path / "t.csv"
     words = [f"{a} {b} {c}" for a in VERBS for b in NOUNS[:4] for c in VERBS[:2]]
-    body = "\n".join(f"{text} please,kind {i % 3}" for i, text in enumerate(words))
+    body = "\n".join(
+        f"{text} {text[::-1]} {i:b} {chr(97 + i)}x please,kind {i % 3}"
+        for i, text in enumerate(words)
+    )
     path.write_text(f"what,customer_topic\n{body}")
     scenario = table(path, text_column="what", label_column="customer_topic")
     prompt = scenario.golden().prompts[0].messages[0]["content"]
@@ -124,3 +127,14 @@ def test_too_few_rows_or_labels_are_a_clear_error(tmp_path):
         table(write(tmp_path / "one.tsv", 100, 1))
     with pytest.raises(DataError, match="held out"):
         table(write(tmp_path / "unique.tsv", 60, 60))
+
+
+def test_a_table_of_set_phrases_is_still_divided_without_repeats(tmp_path):
+    path = tmp_path / "t.tsv"
+    rows = [f"{a} the {b} {c}\t{c}" for a in VERBS for b in NOUNS for c in ("now", "later", "soon")]
+    path.write_text("\n".join(["text\tlabel", *rows]))
+    scenario = table(path, golden_min=30, golden_max=30)
+    index = NearIndex(texts(scenario.golden().prompts), threshold=0.6)
+    assert len(scenario.golden().prompts) == 30
+    assert not [ask.text for ask in drain(scenario) if index.near(ask.text)]
+    assert scenario.n_rows > 20
