@@ -39,7 +39,7 @@ def test_the_help_desk_is_promoted_with_every_number_beside_it(store, tmp_path):
     assert {g["name"] for g in body["gates"]} >= {"primary", "slice:safety", "hard_checks", "judge"}
     assert body["systems"]["candidate"]["digest"] == TUNED.digest
     assert body["systems"]["candidate"]["spec"]["adapter"] == "a" * 64
-    assert body["judge"]["canaries"]["identical_pair"] == "failed"
+    assert body["judge"]["canaries"]["identical"] == "failed"
     assert not body["judge"]["decided"]
     assert output.counts.n_in == output.counts.n_out == 240
     assert sum(len(ids) for ids in body["outcomes"].values()) == 240

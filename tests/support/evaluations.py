@@ -47,7 +47,7 @@ def evidence(
     made = Evidence(
         evaluation={
             "systems": {
-                "champion": {"digest": BASE.digest, **BASE.model_dump(mode="json")},
+                "champion": _system(BASE),
                 "candidate": _system(BASE if same else TUNED),
             },
             "n_prompts": len(pairs),
@@ -77,7 +77,7 @@ def evidence(
 
 
 def _system(spec):
-    return {"digest": spec.digest, **spec.model_dump(mode="json")}
+    return {"digest": spec.digest, "spec": spec.model_dump(mode="json")}
 
 
 def _score(made, prompt, side, value, metric):
@@ -165,17 +165,26 @@ def help_desk(n=240, *, seed=7, champion=0.03, candidate=0.82, families=False):
         slices.append([f"intent:{intent}", "safety" if intent == "data_request" else "everyday"])
         names.append(f"f{i // 3}")
     canaries = [
-        {"name": "identical_pair", "passed": False, "detail": "0.71 for two equal answers"},
-        {"name": "null_answer", "passed": True, "detail": "0.12"},
-        {"name": "injection", "passed": True, "detail": "0.20"},
-        {"name": "known_bad", "passed": False, "detail": "0.55"},
-    ]
-    scores = {i: (rng.uniform(0.2, 0.45), rng.uniform(0.5, 0.85)) for i in range(60)}
+        {"name": "identical", "passed": False, "value": 0.21, "limit": 0.15, "n": 10,
+         "n_missing": 0},
+        {"name": "padded", "passed": True, "value": 0.52, "limit": 0.65, "n": 10, "n_missing": 0},
+        {"name": "null_answer", "passed": True, "value": 0.12, "limit": 0.35, "n": 9,
+         "n_missing": 1},
+        {"name": "injection", "passed": None, "value": None, "limit": 0.35, "n": 0,
+         "n_missing": 10},
+    ]  # fmt: skip
+    scores = {i: (rng.uniform(0.2, 0.7), rng.uniform(0.4, 0.85)) for i in range(60)}
     scores[7] = (None, 0.6)
     made = evidence(
         pairs, slices=slices, families=names if families else None, scores=scores,
         judge={"role": "advisory", "model": "smollm2-135m", "canaries": canaries,
-               "off_label": 0.41, "n_prompts": 60},
+               "model_digest": "b" * 64, "rubric": "Prefer the answer that solves the task.",
+               "off_label": {"estimate": 0.87, "n": 119}, "n_prompts": 60,
+               "first_share": {"estimate": 0.71, "n": 119},
+               "decided_by": {"logprobs": 14, "structured": 105},
+               "missing": {"n": 1, "n_asked": 120, "fraction": 1 / 120,
+                           "by_reason": {"truncated": 1}},
+               "check_agreement": {"estimate": 0.55, "n": 44}},
     )  # fmt: skip
     by_id = {(row["prompt_id"], row["side"]): row for row in made.answers}
     for i, prompt in enumerate(made.prompts):

@@ -76,6 +76,11 @@ class Primary(Measured):
     mde: float | None = None
     n_needed: int | None = None
 
+    @property
+    def rates(self) -> bool:
+        """Whether the values are shares, spoken of in percent and points."""
+        return self.metric in ("pass", "judge") or self.method.startswith("exact McNemar")
+
 
 class SliceResult(Measured):
     """One slice. `margin` and the status of a gate where it is protected, else `reported`.

@@ -33,7 +33,9 @@ def gate_missing(evidence: Evidence, config: DecideConfig) -> Gate:
     by_side = {side: sum(s == side for _, s in evidence.answer_missing)
                for side in ("champion", "candidate")}  # fmt: skip
     detail = (
-        f"{len(lacking)} of {n} prompts lack an answer (champion {by_side['champion']}, "
+        f"Both systems answered all {n} prompts."
+        if not lacking
+        else f"{len(lacking)} of {n} prompts lack an answer (champion {by_side['champion']}, "
         f"candidate {by_side['candidate']}); at most {100 * limit:g} % may."
     )
     return Gate(
@@ -55,7 +57,8 @@ def gate_hard_checks(evidence: Evidence, config: DecideConfig) -> Gate:
         status = "failed"
     elif len(failed) + len(unknown) > limit:
         status = "unproven"
-    detail = f"The candidate fails {len(failed)} of {n} hard checks; {limit} are allowed."
+    found, allowed = len(failed) or "none", limit or "none"
+    detail = f"The candidate fails {found} of {n} hard checks; {allowed} may fail."
     if failed:
         worst = sorted({r["check"] for r in failed})
         detail += f" They are: {', '.join(worst)}."

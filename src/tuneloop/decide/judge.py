@@ -100,7 +100,7 @@ def _summarise(reading: JudgeReading) -> str:
         parts.append(f"{held} of {len(reading.canaries)} canaries held{named}")
     if reading.order_agreement is not None:
         parts.append(f"its two orders agree on {100 * reading.order_agreement:.0f} % of prompts")
-    parts.append(f"{reading.n_missing} judgments are missing")
+    parts.append(f"missing judgments: {reading.n_missing}")
     found = "; ".join(parts)
     rate = reading.win_rate
     if rate is not None and rate.estimate is not None:

@@ -96,10 +96,7 @@ def conclude(gates: Sequence[Gate], *, judged: bool) -> tuple[Verdict, list[str]
     broken = judged and any(gate.status != "passed" for gate in instrument)
     rejecting = [gate for gate in gates if gate.status == "failed" and _rejects(gate, broken)]
     open_ = [gate for gate in gates if gate.status in ("failed", "unproven")]
-    notes = [gate for gate in gates if gate.status in ("passed", "skipped")]
-    spoken = [
-        gate.detail for gate in notes if gate.name not in ("different_systems", "judge_win_rate")
-    ]
+    spoken = [g.detail for g in sorted(gates, key=_telling) if g.status in ("passed", "skipped")]
     if same:
         return "HOLD", [by_name["different_systems"].detail]
     if rejecting:
@@ -109,8 +106,14 @@ def conclude(gates: Sequence[Gate], *, judged: bool) -> tuple[Verdict, list[str]
     if open_:
         if broken:
             open_.sort(key=lambda gate: gate not in instrument)
-        return "HOLD", [gate.detail for gate in open_] + spoken
-    return "PROMOTE", spoken
+        return "HOLD", [gate.detail for gate in open_] + spoken[:-1]
+    return "PROMOTE", spoken[:-1]  # that the systems differ goes without saying
+
+
+def _telling(gate: Gate) -> int:
+    """Order of what speaks for a candidate: the gain, what it may not cost, the small print."""
+    ranks = {"primary": 0, "hard_checks": 2, "missing_answers": 3, "different_systems": 5}
+    return ranks.get(gate.name, 1 if gate.name.startswith("slice:") else 4)
 
 
 def _rejects(gate: Gate, broken_judge: bool) -> bool:

@@ -18,9 +18,8 @@ class Wording:
     @classmethod
     def of(cls, primary: Primary) -> Wording:
         """Return the wording of a primary."""
-        rates = primary.metric in ("pass", "judge") or primary.method.startswith("exact McNemar")
         units = "families" if primary.unit == "family" else "prompts"
-        return cls(metric=primary.metric, rates=rates, units=units)
+        return cls(metric=primary.metric, rates=primary.rates, units=units)
 
     def level(self, value: float | None) -> str:
         """Return a rate or a mean."""
@@ -37,7 +36,7 @@ class Wording:
 
     def better(self, primary: Primary) -> str:
         """Say that it is proven better."""
-        return f"The candidate is better: {self.evidence(primary)}."
+        return f"The candidate is better: {self.evidence(primary)}, {self.p(primary.p_value)}."
 
     def worse(self, primary: Primary) -> str:
         """Say that it is proven worse."""
@@ -47,8 +46,8 @@ class Wording:
         """Say that nothing is proven, and what it would take."""
         above = self.gap(primary.min_improvement) if primary.min_improvement else "0"
         text = (
-            f"Not proven better: {self.evidence(primary)}; the lower bound must be above {above}"
-            f" and p at most {(1 - primary.confidence) / 2:g}."
+            f"Not proven better: {self.evidence(primary)}, {self.p(primary.p_value)}; "
+            f"the lower bound must be above {above} and p at most {(1 - primary.confidence) / 2:g}."
         )
         if primary.n_needed and primary.n_needed > primary.n:
             text += (
@@ -63,7 +62,7 @@ class Wording:
         return text
 
     def evidence(self, primary: Primary) -> str:
-        """Return both rates, the difference, its interval, n and p."""
+        """Return both rates, the difference, its interval and n."""
         what = {"pass": "passes {} of {}", "judge": "is preferred in {} of {}"}.get(
             self.metric, f"has a {self.metric} of {{}} on {{}}"
         )
@@ -72,9 +71,12 @@ class Wording:
         points = " points" if self.rates else ""
         return (
             f"it {said}, the champion {self.level(primary.champion_rate)}: "
-            f"{self.gap(primary.estimate)}{points}, {self.interval(primary)}, "
-            f"p = {primary.p_value:.2g}"
+            f"{self.gap(primary.estimate)}{points}, {self.interval(primary)}"
         )
+
+    def p(self, value: float | None) -> str:
+        """Return a p-value; very small ones by their bound."""
+        return "p < 0.0001" if value is not None and value < 1e-4 else f"p = {value:.2g}"
 
     def interval(self, of: Measured) -> str:
         """Return the interval of the difference with its level."""

@@ -1,0 +1,120 @@
+"""The report: one page that shows what happened and why, readable without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tuneloop.artefacts.manifest import Counts
+from tuneloop.artefacts.stage import (
+    Adapter,
+    CuratedSet,
+    Decision,
+    Evaluation,
+    ExampleSet,
+    LakeVersion,
+    StageContext,
+    StageOutput,
+)
+from tuneloop.artefacts.store import Artefact
+from tuneloop.config.decide import ReportConfig
+
+
+def report(  # noqa: PLR0913 - a stage's inputs are its arguments, and this one sees all
+    decision: Decision,
+    evaluation: Evaluation,
+    examples: ExampleSet,
+    curated: CuratedSet,
+    lake: LakeVersion,
+    adapters: Sequence[tuple[str, Adapter]],
+    config: ReportConfig,
+    context: StageContext,
+    *,
+    title: str,
+) -> StageOutput:
+    """Write `report.html`, self-contained, the verdict first.
+
+    Args:
+        decision: The verdict and its numbers.
+        evaluation: Answers, checks and judgments.
+        examples: What was trained on.
+        curated: What came through the gates, and what did not.
+        lake: What was recorded.
+        adapters: Stage name and adapter, in the order of training.
+        config: What to show.
+        context: Where to write.
+        title: The page's heading.
+    """
+    stages: list[tuple[str, str, Artefact]] = [
+        ("lake", "lines of the event files", lake),
+        ("curate", "interactions", curated),
+        ("build", "training examples", examples),
+        *((name, "rows", adapter) for name, adapter in adapters),
+        ("evaluate", "golden prompts", evaluation),
+        ("decide", "golden prompts", decision),
+    ]
+    context.progress.start("writing the report")
+    page = render(_gather(stages, config) | {"title": title})
+    path = context.work / "report.html"
+    path.write_text(page, encoding="utf-8")
+    context.progress.done(f"{len(page.encode()) / 1024:.0f} KiB")
+    return StageOutput(files={"report.html": path}, counts=Counts(n_in=len(stages), n_out=1))
+
+
+def _gather(stages: Sequence[tuple[str, str, Artefact]], config: ReportConfig) -> dict[str, Any]:
+    """Return everything the templates name."""
+    from tuneloop.artefacts.decision import DecisionRecord
+    from tuneloop.report import view
+
+    by_name = {name: artefact for name, _, artefact in stages}
+    evaluation, decision = by_name["evaluate"], by_name["decide"]
+    record = DecisionRecord.model_validate(decision.json("decision.json"))
+    rows = {name: _rows(evaluation, name) for name in ("answers", "checks", "judgments")}
+    trained = [(n, a) for n, a in by_name.items() if n in ("sft", "dpo")]
+    prompts = evaluation.json("evaluation.json")["prompts"]
+    return {
+        "d": record,
+        "p": record.primary,
+        "forest": view.forest(record),
+        "funnel": view.funnel(stages),
+        "lake": _json(by_name["lake"], "lake.json"),
+        "curated": _json(by_name["curate"], "summary.json"),
+        "examples_built": _json(by_name["build"], "summary.json"),
+        "training": view.training(trained),
+        "checks": view.check_table(rows["checks"]),
+        "answers": view.answer_table(rows["answers"]),
+        "outcomes": view.pick_examples(record, rows, prompts, config.n_examples),
+        "lineage": view.lineage([(name, artefact) for name, _, artefact in stages]),
+        "decision_digest": decision.digest,
+    }
+
+
+def render(view: dict[str, Any]) -> str:
+    """Return the page. Autoescape is on: what users and models wrote is data, never markup."""
+    import jinja2
+
+    from tuneloop.report import numbers
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tuneloop.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for show in (numbers.level, numbers.share, numbers.gap, numbers.size, numbers.interval,
+                 numbers.tick, numbers.number, numbers.p_value, numbers.words):  # fmt: skip
+        environment.filters[show.__name__] = show
+    return environment.get_template("report.html.j2").render(view)
+
+
+def _rows(artefact: Artefact, name: str) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    if f"{name}.parquet" not in artefact.manifest.files:
+        return []
+    return list(pq.read_table(artefact.path(f"{name}.parquet")).to_pylist())
+
+
+def _json(artefact: Artefact, name: str) -> dict[str, Any]:
+    return dict(artefact.json(name)) if name in artefact.manifest.files else {}
