@@ -211,15 +211,17 @@ class Pipeline:
     @cached_property
     def report(self) -> kinds.Report:
         """One page that shows what happened and why."""
-        from tuneloop.report.stage import report
+        from tuneloop.report.stage import ReportInputs, report
 
         config, title = self.config.report, self.config.report.title or self.config.name
         adapters = [(s, getattr(self, s)) for s in ("sft", "dpo") if s in self.active_stages()]
-        inputs = (self.decide, self.evaluate, self.build, self.curate, self.lake, adapters)
+        inputs = ReportInputs(
+            self.decide, self.evaluate, self.build, self.curate, self.lake, adapters
+        )
         named = {"decision": self.decide, "evaluation": self.evaluate, "examples": self.build,
                  "curated": self.curate, "lake": self.lake, **dict(adapters)}  # fmt: skip
         parents = [parent(role, artefact) for role, artefact in named.items()]
-        work = partial(report, *inputs, config, title=title)
+        work = partial(report, inputs, config, title=title)
         return self._stage("report", kinds.Report, parents, config, work)
 
     # -- systems ---------------------------------------------------------------------
@@ -252,7 +254,6 @@ class Pipeline:
             self.store,
             self.systems.alias,
             decision=body | {"digest": decision.digest},
-            champion_digest=self.champion.spec.digest,
             candidate=self.candidate.spec,
             actor=f"run {self.config.name}",
             reason="; ".join(body["reasons"][:1]),

@@ -57,7 +57,7 @@ def test_a_rolled_back_first_promotion_returns_to_the_base_it_beat(store, tmp_pa
     decision = commit(store, Decision, "decide", output.files)
     alias = AliasName(tenant="acme", task="helpdesk", env="production")
     moved = promote(
-        store, alias, decision=decision, champion_digest=BASE.digest, candidate=TUNED,
+        store, alias, decision=decision, candidate=TUNED,
         actor="test", reason="better",
     )  # fmt: skip
     assert moved.decision == decision.digest

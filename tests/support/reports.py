@@ -2,7 +2,6 @@
 
 import json
 import math
-from typing import NamedTuple
 
 from evaluations import commit, commit_evaluation
 
@@ -11,14 +10,13 @@ from tuneloop.artefacts.stage import (
     Adapter,
     CuratedSet,
     Decision,
-    Evaluation,
     ExampleSet,
     LakeVersion,
     StageContext,
 )
 from tuneloop.config.decide import DecideConfig, ReportConfig
 from tuneloop.decide.stage import decide
-from tuneloop.report.stage import report
+from tuneloop.report.stage import ReportInputs, report
 from tuneloop.runtime.progress import SilentProgress
 
 CURATED = {
@@ -48,17 +46,6 @@ EXAMPLES = {
     "preference": {"train": 1001, "validation": 98, "by_rule": {"correction": 1060, "liked": 39}},
     "kto": {"train": 1500, "validation": 150, "by_rule": {"thumb": 1650}},
 }  # fmt: skip
-
-
-class Inputs(NamedTuple):
-    """The artefacts of a run, as `report` takes them."""
-
-    decision: Decision
-    evaluation: Evaluation
-    examples: ExampleSet
-    curated: CuratedSet
-    lake: LakeVersion
-    adapters: tuple
 
 
 def run_inputs(store, folder, made, config=None, *, curated=CURATED, examples=EXAMPLES):
@@ -97,13 +84,13 @@ def run_inputs(store, folder, made, config=None, *, curated=CURATED, examples=EX
         store, Decision, "decide", output.files, counts=output.counts,
         parents=[_of("evaluation", evaluation)], config={"alpha": 0.05},
     )  # fmt: skip
-    return Inputs(decision, evaluation, built, kept, lake, tuple(adapters))
+    return ReportInputs(decision, evaluation, built, kept, lake, tuple(adapters))
 
 
 def write_report(inputs, folder, **config):
     """Return the output of the report stage on a run's artefacts."""
     folder.mkdir(parents=True, exist_ok=True)
-    return report(*inputs, ReportConfig(**config), _context(folder), title="Help desk <demo>")
+    return report(inputs, ReportConfig(**config), _context(folder), title="Help desk <demo>")
 
 
 def _context(folder):

@@ -14,12 +14,11 @@ from tuneloop.artefacts.systems import SystemSpec
 from tuneloop.errors import DecisionError, StoreError
 
 
-def promote(  # noqa: PLR0913 - who, what, against what, on which evidence: none follows from another
+def promote(
     store: Store,
     alias: AliasName,
     *,
     decision: Decision | Mapping[str, Any],
-    champion_digest: str,
     candidate: SystemSpec,
     actor: str,
     reason: str,
@@ -34,26 +33,25 @@ def promote(  # noqa: PLR0913 - who, what, against what, on which evidence: none
         store: Where the alias lies.
         alias: Which one.
         decision: The artefact, or the contents of its `decision.json` with its `digest`.
-        champion_digest: The system the candidate was compared with.
-        candidate: The system to promote.
+        candidate: The system to promote; the one the decision is about.
         actor: Who does it.
         reason: Why.
 
     Raises:
-        DecisionError: if the decision compared other systems, the champion has moved since,
-            or another writer was first.
+        DecisionError: if the decision is about another system, the champion it was compared
+            with is no longer in force, or another writer was first.
     """
     body, digest = _open(decision)
     if body["verdict"] != "PROMOTE":
         return None
-    _check_systems(body, champion_digest, candidate)
+    _check_candidate(body, candidate)
     history = generations(store, alias)
     now = history[-1] if history else None
     if now is not None and now.digest == candidate.digest:
         return now
     if digest is not None and any(g.decision == digest for g in history):
         return None
-    _check_champion(now, body, champion_digest, alias)
+    _check_champion(now, body, alias)
     generation = _next(now, candidate, actor=actor, reason=reason, decision=digest)
     try:
         return advance(store, alias, generation)
@@ -109,24 +107,22 @@ def _open(decision: Decision | Mapping[str, Any]) -> tuple[Mapping[str, Any], st
     return decision, decision.get("digest")
 
 
-def _check_systems(body: Mapping[str, Any], champion: str, candidate: SystemSpec) -> None:
-    asked = {"champion": champion, "candidate": candidate.digest}
-    for side, digest in asked.items():
-        decided = body["systems"][side]["digest"]
-        if decided != digest:
-            raise DecisionError(
-                f"the decision's {side} is {decided[:12]}, not {digest[:12]}",
-                where="promote",
-                hint="promote the system that was evaluated",
-            )
+def _check_candidate(body: Mapping[str, Any], candidate: SystemSpec) -> None:
+    decided = body["systems"]["candidate"]["digest"]
+    if decided != candidate.digest:
+        raise DecisionError(
+            f"the decision's candidate is {decided[:12]}, not {candidate.digest[:12]}",
+            where="promote",
+            hint="promote the system that was evaluated",
+        )
 
 
-def _check_champion(
-    now: Generation | None, body: Mapping[str, Any], champion: str, alias: AliasName
-) -> None:
+def _check_champion(now: Generation | None, body: Mapping[str, Any], alias: AliasName) -> None:
     """Raise unless the champion in force is still the one the candidate beat."""
+    beaten = body["systems"]["champion"]
+    champion = beaten["digest"]
     if now is None:
-        if not body["systems"]["champion"]["spec"].get("adapter"):
+        if not beaten["spec"].get("adapter"):
             return
         found = "no champion was ever promoted"
     elif now.digest == champion:

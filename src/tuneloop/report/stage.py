@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tuneloop.artefacts.manifest import Counts
@@ -20,39 +21,34 @@ from tuneloop.artefacts.store import Artefact
 from tuneloop.config.decide import ReportConfig
 
 
-def report(  # noqa: PLR0913 - a stage's inputs are its arguments, and this one sees all
-    decision: Decision,
-    evaluation: Evaluation,
-    examples: ExampleSet,
-    curated: CuratedSet,
-    lake: LakeVersion,
-    adapters: Sequence[tuple[str, Adapter]],
-    config: ReportConfig,
-    context: StageContext,
-    *,
-    title: str,
-) -> StageOutput:
-    """Write `report.html`, self-contained, the verdict first.
+@dataclass(frozen=True)
+class ReportInputs:
+    """What a page is made of. `adapters` holds stage name and adapter, in training order."""
 
-    Args:
-        decision: The verdict and its numbers.
-        evaluation: Answers, checks and judgments.
-        examples: What was trained on.
-        curated: What came through the gates, and what did not.
-        lake: What was recorded.
-        adapters: Stage name and adapter, in the order of training.
-        config: What to show.
-        context: Where to write.
-        title: The page's heading.
-    """
-    stages: list[tuple[str, str, Artefact]] = [
-        ("lake", "lines of the event files", lake),
-        ("curate", "interactions", curated),
-        ("build", "training examples", examples),
-        *((name, "rows", adapter) for name, adapter in adapters),
-        ("evaluate", "golden prompts", evaluation),
-        ("decide", "golden prompts", decision),
-    ]
+    decision: Decision
+    evaluation: Evaluation
+    examples: ExampleSet
+    curated: CuratedSet
+    lake: LakeVersion
+    adapters: Sequence[tuple[str, Adapter]]
+
+    def stages(self) -> list[tuple[str, str, Artefact]]:
+        """Return each stage's name, what it counts, and its artefact, in the pipeline's order."""
+        return [
+            ("lake", "lines of the event files", self.lake),
+            ("curate", "interactions", self.curated),
+            ("build", "training examples", self.examples),
+            *((name, "rows", adapter) for name, adapter in self.adapters),
+            ("evaluate", "golden prompts", self.evaluation),
+            ("decide", "golden prompts", self.decision),
+        ]
+
+
+def report(
+    inputs: ReportInputs, config: ReportConfig, context: StageContext, *, title: str
+) -> StageOutput:
+    """Write `report.html`, self-contained, the verdict first, under the heading `title`."""
+    stages = inputs.stages()
     context.progress.start("writing the report")
     page = render(_gather(stages, config) | {"title": title})
     path = context.work / "report.html"

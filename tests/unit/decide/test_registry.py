@@ -38,7 +38,7 @@ def decision(champion, candidate, verdict="PROMOTE", digest=None):
 def move(store, champion, candidate, **changes):
     return promote(
         store, ALIAS, decision=decision(champion, candidate, **changes),
-        champion_digest=champion.digest, candidate=candidate, actor="test", reason="better",
+        candidate=candidate, actor="test", reason="better",
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_the_first_promotion_must_have_beaten_the_base(store):
 def test_another_system_than_the_one_decided_on_is_refused(store):
     with pytest.raises(DecisionError, match="candidate"):
         promote(
-            store, ALIAS, decision=decision(BASE, system("a")), champion_digest=BASE.digest,
+            store, ALIAS, decision=decision(BASE, system("a")),
             candidate=system("b"), actor="test", reason="smuggled",
         )  # fmt: skip
 
@@ -126,7 +126,7 @@ while len(list(Path(root).glob("*.ready"))) < 2:
     time.sleep(0.001)
 try:
     promote(store, AliasName(**job["alias"]), decision=job["decision"], candidate=candidate,
-            champion_digest=job["champion"], actor="race", reason="better")
+            actor="race", reason="better")
 except DecisionError:
     sys.exit(1)
 """
@@ -136,7 +136,7 @@ def test_of_two_processes_exactly_one_wins(store):
     racers = []
     for name in ("a", "b"):
         job = {
-            "alias": ALIAS.model_dump(), "champion": BASE.digest,
+            "alias": ALIAS.model_dump(),
             "candidate": system(name).model_dump(mode="json"),
             "decision": decision(BASE, system(name)),
         }  # fmt: skip
