@@ -71,6 +71,9 @@ class JudgePlan:
             "rubric": self.config.rubric,
             **summarise(self.prompts, judgments, passed, seed=self.seed),
             "canaries": self._canaries(judge, answers, passed),
+            # What a deciding judge is held to; the decision reads it here.
+            "min_order_agreement": self.config.min_order_agreement,
+            "max_missing_fraction": self.config.max_missing_fraction,
         }
         return judgments, summary
 
