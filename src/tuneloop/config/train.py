@@ -38,11 +38,12 @@ class TrainerConfig(Section):
     epochs: float = Field(default=1.0, gt=0)
     """Passes over the set."""
     max_steps: int | None = Field(default=None, gt=0)
-    """Stop after this many optimiser steps, whatever `epochs` says."""
+    """Stop after exactly this many optimiser steps, whatever `epochs` says."""
     global_batch_size: int = Field(default=16, ge=1)
     """Rows per optimiser step, over all devices and accumulation."""
     micro_batch_size: int = Field(default=8, ge=1)
-    """Rows per forward pass and device; accumulation follows from it."""
+    """Rows per forward pass and device; accumulation follows from it. Short rows (60 tokens) go
+    faster 16 at a time, long ones need fewer to fit in memory."""
     max_length: int = Field(default=1024, ge=8)
     """Tokens per row; longer rows are dropped and counted, never cut inside an answer."""
     scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
@@ -60,7 +61,8 @@ class TrainerConfig(Section):
     save_steps: int = Field(default=50, ge=1)
     """Optimiser steps between two checkpoints."""
     early_stopping_patience: int | None = Field(default=None, ge=1)
-    """Stop after this many validation losses without a better one; None: never."""
+    """Stop after this many validation losses without a better one, and keep the best adapter;
+    None: never, and keep the last."""
     quantisation: Literal["none", "nf4"] = "none"
     """`nf4`: QLoRA, base in 4 bit with double quantisation (bitsandbytes)."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -70,7 +72,7 @@ class TrainerConfig(Section):
     merge: bool = False
     """Also leave the merged model."""
     lora: LoraConfig = LoraConfig()
-    """The adapter."""
+    """The adapter. DPO on an SFT adapter goes on with that one and does not read this."""
 
     @model_validator(mode="after")
     def _batches_divide(self) -> TrainerConfig:
@@ -81,6 +83,14 @@ class TrainerConfig(Section):
             )
         if self.early_stopping_patience and self.save_steps != self.eval_steps:
             raise ValueError("early_stopping_patience needs save_steps equal to eval_steps")
+        return self
+
+    @model_validator(mode="after")
+    def _base_can_move(self) -> TrainerConfig:
+        if self.quantisation == "nf4" and self.lora.init in ("pissa", "olora"):
+            raise ValueError(
+                f"lora.init {self.lora.init} moves the base weights, which quantisation nf4 freezes"
+            )
         return self
 
 
@@ -117,6 +127,8 @@ class DpoConfig(TrainerConfig):
                 "label_smoothing is read by loss_type robust and exo_pair only; "
                 f"{', '.join(self.loss_type)} would ignore it"
             )
+        if "exo_pair" in self.loss_type and not self.label_smoothing:
+            raise ValueError("loss_type exo_pair needs label_smoothing above 0, such as 1e-3")
         return self
 
 

@@ -56,9 +56,8 @@ def stopped_at(checkpoint: Path) -> bool:
     The trainer forgets that on resuming, and would train on.
     """
     state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    control = state["stateful_callbacks"].get("TrainerControl", {})
-    stopping = control.get("attributes", control.get("args", {})) | control.get("args", {})
-    return bool(stopping.get("should_training_stop")) and state["global_step"] < state["max_steps"]
+    control = state["stateful_callbacks"]["TrainerControl"]["args"]
+    return bool(control["should_training_stop"]) and state["global_step"] < state["max_steps"]
 
 
 def _files(folder: Path) -> list[Path]:
