@@ -63,8 +63,12 @@ def gate_hard_checks(evidence: Evidence, config: DecideConfig) -> Gate:
         worst = sorted({r["check"] for r in failed})
         detail += f" They are: {', '.join(worst)}."
     elif n:
-        bound = zero_failures_bound(n, config.alpha)
-        detail += f" The true rate may still be as high as {100 * bound:.2g} %."
+        asked = {evidence.units[r["prompt_id"]] for r in rows if r not in unknown}
+        bound = zero_failures_bound(len(asked), config.alpha)
+        detail += (
+            f" After {len(asked)} independent prompts the true rate may still be as high as"
+            f" {100 * bound:.2g} %."
+        )
     if unknown:
         detail += f" {len(unknown)} could not be run and count as failed until they are."
     return Gate(

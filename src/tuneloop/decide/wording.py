@@ -32,6 +32,7 @@ class Wording:
         if value is None:
             return "unknown"
         text = f"{100 * value:+.1f}" if self.rates else f"{value:+.3g}"
+        text = "0.0" if text in ("+0.0", "-0.0") else text
         return text.replace("-", "\N{MINUS SIGN}")
 
     def better(self, primary: Primary) -> str:
@@ -59,6 +60,8 @@ class Wording:
                 f" The estimate itself is not above it: more {self.units} alone will not help "
                 f"({primary.n} show a true difference of {self.gap(primary.mde)} or more)."
             )
+        elif primary.n_needed is None and primary.n:
+            text += f" The two do not differ on any of the {primary.n} {self.units}."
         return text
 
     def evidence(self, primary: Primary) -> str:

@@ -68,8 +68,8 @@ def p_value(value: float | None) -> str:
 
 
 def words(name: Any) -> str:
-    """Return an identifier as words for people."""
-    return str(name).replace("_", " ")
+    """Return an identifier as words for people; a count loses the `n_` before its name."""
+    return str(name).removeprefix("n_").replace("_", " ")
 
 
 def _signed(text: str) -> str:

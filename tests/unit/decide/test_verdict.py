@@ -56,6 +56,13 @@ def test_a_gain_too_small_to_prove_says_how_many_prompts_it_needs():
     assert str(record.primary.n_needed) in record.reasons[0]
 
 
+def test_two_systems_that_never_differ_hold_and_the_decision_says_so():
+    record = verdict(evidence([(True, True)] * 30 + [(False, False)] * 30))
+    assert record.verdict == "HOLD"
+    assert "do not differ on any of the 60" in record.reasons[0]
+    assert record.primary.mde is None
+
+
 def test_the_required_improvement_moves_the_bar():
     assert verdict(evidence(BETTER), min_improvement=0.2).verdict == "PROMOTE"
     assert verdict(evidence(BETTER), min_improvement=0.3).verdict == "HOLD"
@@ -112,8 +119,11 @@ def test_a_hard_failure_rejects_a_better_candidate():
 
 
 def test_no_hard_failure_still_states_what_the_rate_could_be():
-    detail = gate(verdict(evidence(BETTER, hard=[True] * 100)), "hard_checks").detail
-    assert "3 %" in detail
+    made = evidence(BETTER, hard=[True] * 100)
+    assert gate(verdict(made), "hard_checks").detail.endswith("as high as 3 %.")
+    families = [f"f{i // 4}" for i in range(100)]
+    made = evidence(BETTER, hard=[True] * 100, families=families)
+    assert gate(verdict(made), "hard_checks").detail.endswith("as high as 12 %.")
 
 
 def test_a_hard_check_that_was_not_run_is_unproven():
