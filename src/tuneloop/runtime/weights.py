@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,16 +192,16 @@ def _from_hub(config: ModelConfig) -> Path:
         ) from error
 
 
-def _content_digest(path: Path, digest_of: Any) -> str:
+def _content_digest(path: Path, digest_of: Callable[[Path], str]) -> str:
     """Return a file's digest; JSON configs without what only says where they were saved."""
     if path.name not in ("config.json", "tokenizer_config.json", "generation_config.json"):
-        return str(digest_of(path))
+        return digest_of(path)
     content = json.loads(path.read_text(encoding="utf-8"))
     return digest_json({k: v for k, v in content.items() if k not in _NOT_DIGESTED_KEYS})
 
 
 @contextlib.contextmanager
-def _remembered_digests(folder: Path, cache: Path) -> Iterator[Any]:
+def _remembered_digests(folder: Path, cache: Path) -> Iterator[Callable[[Path], str]]:
     """Give a function from file to SHA-256 that remembers by size and modification time."""
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:24]
     sidecar = cache / ".digests" / f"{place}.json"
