@@ -18,7 +18,7 @@ from tuneloop.artefacts.stage import Progress, StageContext, StageOutput
 from tuneloop.artefacts.store import Artefact, Store
 from tuneloop.config.base import Section
 from tuneloop.config.schema import RunConfig
-from tuneloop.errors import StoreError, TuneloopError
+from tuneloop.errors import DecisionError, StoreError, TuneloopError
 from tuneloop.runtime.execution import Job, StageSpec, execute, make_job, parent, rank
 from tuneloop.systems import Systems
 
@@ -213,7 +213,8 @@ class Pipeline:
         """One page that shows what happened and why."""
         from tuneloop.report.stage import ReportInputs, report
 
-        config, title = self.config.report, self.config.report.title or self.config.name
+        title = self.config.report.title or self.config.name
+        config = self.config.report.model_copy(update={"title": title})
         adapters = [(s, getattr(self, s)) for s in ("sft", "dpo") if s in self.active_stages()]
         inputs = ReportInputs(
             self.decide, self.evaluate, self.build, self.curate, self.lake, adapters
@@ -245,19 +246,23 @@ class Pipeline:
         """What the candidate must beat, by `evaluate.champion`."""
         return self.systems.champion(self.candidate.spec.digest)
 
-    def promote(self, decision: Artefact) -> Generation | None:
-        """Move the champion alias if the verdict says so and nobody moved it meanwhile."""
+    def promote(self, decision: kinds.Decision) -> Generation | None:
+        """Move the champion alias if the verdict says so and nobody moved it meanwhile.
+
+        A verdict against another system than the champion in force stands, and moves nothing.
+        """
         from tuneloop.decide.registry import promote
 
-        body = decision.json("decision.json")
-        return promote(
-            self.store,
-            self.systems.alias,
-            decision=body | {"digest": decision.digest},
-            candidate=self.candidate.spec,
-            actor=f"run {self.config.name}",
-            reason="; ".join(body["reasons"][:1]),
-        )
+        reason = decision.json("decision.json")["reasons"][0]
+        alias, actor = self.systems.alias, f"run {self.config.name}"
+        try:
+            return promote(
+                self.store, alias, decision=decision, candidate=self.candidate.spec,
+                actor=actor, reason=reason,
+            )  # fmt: skip
+        except DecisionError as error:
+            self.progress.say(f"the champion stays: {error}")
+            return None
 
     # -- one stage -------------------------------------------------------------------
     def _base_parent(self) -> Parent:

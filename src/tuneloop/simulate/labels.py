@@ -57,7 +57,7 @@ class LabelTable:
         order = list(rest)
         random.Random(f"labels {seed}").shuffle(order)
         self._unused = order
-        self.longest_label = max(map(len, labels))
+        self.longest_label_bytes = max(len(label.encode()) for label in labels)
 
     def golden(self) -> GoldenPart:
         """Return the held-out rows as prompts whose answer is the label."""
