@@ -177,6 +177,9 @@ def test_early_stopping_resumes_with_its_patience(monkeypatch, examples, base, t
     assert curves["steps"] < 30
     losses = {p["step"]: p["loss"] for p in curves["validation"] if p["step"] > 0}
     assert curves["best_step"] == min(losses, key=losses.get)
+    best = tmp_path / f"whole/checkpoints/checkpoint-{curves['best_step']}"
+    kept, saved = load_file(whole.files[ADAPTER]), load_file(best / "adapter_model.safetensors")
+    assert all(torch.equal(kept[name], saved[name]) for name in saved)
 
     def run():
         return training.train("sft", examples, tmp_path / "crashed", base, **config)
@@ -188,13 +191,22 @@ def test_early_stopping_resumes_with_its_patience(monkeypatch, examples, base, t
     assert training.contents(run()) == training.contents(whole)
 
 
-def test_dropout_resumes_to_the_bit(monkeypatch, examples, base, tmp_path):
-    config = {"max_steps": 6, "lora": {"r": 4, "alpha": 8, "dropout": 0.3}}
-    whole = training.train("sft", examples, tmp_path / "whole", base, **config)
-    resumed = crash_then_resume(
-        monkeypatch, "training", 5,
-        lambda: training.train("sft", examples, tmp_path / "crashed", base, **config),
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"lora": {"r": 4, "alpha": 8, "dropout": 0.3}},
+        {"quantisation": "nf4"},
+        {"precision": "bf16", "gradient_checkpointing": True},
+    ],
+    ids=["dropout", "nf4", "bf16 with checkpointing"],
+)
+def test_every_kind_resumes_to_the_bit(monkeypatch, examples, base, tmp_path, config):
+    def run(folder):
+        return training.train("sft", examples, tmp_path / folder, base, max_steps=6, **config)
+
+    whole = run("whole")
+    resumed = crash_then_resume(monkeypatch, "training", 5, lambda: run("crashed"))
+    assert resumed.details["resumed_at_step"] == 3
     assert training.contents(resumed) == training.contents(whole)
 
 

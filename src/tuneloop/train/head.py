@@ -15,7 +15,9 @@ from torch.autograd.function import once_differentiable
 
 from tuneloop.train.rows import IGNORED
 
-_CHUNK_LOGITS = 32 * 1024 * 1024  # at most so many logits at a time: 128 MB in float32
+_CHUNK_LOGITS = (
+    8 * 1024 * 1024
+)  # at a time: 32 MB in float32, which malloc keeps for the next chunk
 # Heads that do more than multiply by a matrix; for those TRL's own head is used.
 _SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "output_multiplier",
                  "lm_head_multiplier", "logits_scaling")  # fmt: skip

@@ -48,10 +48,7 @@ def fit(trainer: Any, run: Run, progress: Progress) -> Watcher:
 
 def keep_beginning(trainer: Any, run: Run) -> Path | None:
     """Return the folder with the adapter as it began, where saving it needs that."""
-    if (
-        run.config.lora.init not in MOVES_BASE
-        or trainer.model.peft_config["default"].init_lora_weights not in MOVES_BASE
-    ):
+    if trainer.model.peft_config["default"].init_lora_weights not in MOVES_BASE:
         return None
     folder = run.work / "start"
     if distributed.is_main_process():

@@ -136,6 +136,11 @@ def load_base(run: Run) -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         run.base.folder, dtype=dtype, trust_remote_code=run.base.trust_remote_code, **kwargs
     )
+    for layer in model.modules():
+        # On CPUs with AVX-512 BF16, bitsandbytes repacks 4-bit layers at the first evaluation and
+        # rounds their scales to bf16: the base would change in the middle of a run.
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
     model.requires_grad_(False)
     return model
 
