@@ -49,8 +49,8 @@ def test_bf16_learns_with_fp32_adapters(base, examples, tmp_path, quantisation):
     start = training.Folder(output.files["history.json"].parent)
     second = training.train("dpo", examples, tmp_path / "dpo", base, start=start, **config)
     curve = losses(second)
-    assert curve[0] == pytest.approx(0.6931, abs=0.02)
-    assert curve[-1] < curve[0]
+    assert losses(second, "train")[0] == pytest.approx(0.6931, abs=0.05)
+    assert curve[-1] < 0.6931
 
 
 def test_a_resumed_run_ends_near_the_undisturbed_one(monkeypatch, base, examples, tmp_path):

@@ -17,6 +17,7 @@ from tuneloop.errors import TrainingError
 
 DRIVER = Path(training.__file__)
 ADAPTER = "adapter/adapter_model.safetensors"
+DPO = {"max_steps": 8, "logging_steps": 1}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,7 +59,7 @@ def sft_folder(sft):
 def dpo(examples, base, sft_folder, tmp_path_factory):
     """An undisturbed DPO run of eight steps on that adapter."""
     work = tmp_path_factory.mktemp("dpo")
-    return training.train("dpo", examples, work, base, start=sft_folder, max_steps=8)
+    return training.train("dpo", examples, work, base, start=sft_folder, **DPO)
 
 
 def history(output):
@@ -109,7 +110,8 @@ def test_same_seed_same_bytes(sft, examples, base, tmp_path):
 def test_dpo_starts_from_the_sft_adapter_with_it_as_reference(dpo, sft):
     curves = history(dpo)
     # Policy and reference are the same before the first step: the loss is log 2.
-    assert curves["validation"][0]["loss"] == pytest.approx(0.693147, abs=1e-5)
+    assert curves["train"][0]["loss"] == pytest.approx(0.693147, abs=1e-5)
+    assert [point["step"] for point in curves["validation"]] == [3, 6, 8]
     assert curves["validation"][-1]["loss"] < 0.65
     assert curves["validation"][-1]["accuracy"] == 1.0
     before, after = load_file(sft.files[ADAPTER]), load_file(dpo.files[ADAPTER])
@@ -118,8 +120,8 @@ def test_dpo_starts_from_the_sft_adapter_with_it_as_reference(dpo, sft):
 
 
 def test_dpo_on_the_base_alone(examples, base, tmp_path):
-    output = training.train("dpo", examples, tmp_path, base, max_steps=3)
-    assert history(output)["validation"][0]["loss"] == pytest.approx(0.693147, abs=1e-5)
+    output = training.train("dpo", examples, tmp_path, base, **DPO)
+    assert history(output)["train"][0]["loss"] == pytest.approx(0.693147, abs=1e-5)
 
 
 def run_driver(kind, examples, work, cache, config, *crash):
@@ -142,11 +144,11 @@ def test_sft_killed_between_checkpoints_ends_the_same(examples, base, cache, sft
 
 @pytest.mark.slow
 def test_dpo_killed_while_saving_ends_the_same(examples, base, cache, sft_folder, dpo, tmp_path):
-    config = {"max_steps": 8, "start": str(sft_folder.folder)}
+    config = DPO | {"start": str(sft_folder.folder)}
     killed = run_driver("dpo", examples, tmp_path, cache, config, "saving", "6")
     assert killed.returncode == -9, killed.stderr
     assert (tmp_path / "checkpoints/checkpoint-6").is_dir()
-    resumed = training.train("dpo", examples, tmp_path, base, start=sft_folder, max_steps=8)
+    resumed = training.train("dpo", examples, tmp_path, base, start=sft_folder, **DPO)
     assert resumed.details["resumed_at_step"] == 3
     assert training.contents(resumed) == training.contents(dpo)
 
@@ -220,10 +222,9 @@ def test_converted_adapter_fits_the_original_base(monkeypatch, examples, base, t
     assert saved["r"] == 8
     # Untrained, PiSSA equals the base; after four steps the two must still be near.
     assert (logits(base, adapter) - logits(base, None)).abs().mean() < 0.5
-    second = training.train(
-        "dpo", examples, tmp_path / "dpo", base, start=training.Folder(adapter.parent), max_steps=2
-    )
-    assert history(second)["validation"][0]["loss"] == pytest.approx(0.693147, abs=1e-5)
+    start = training.Folder(adapter.parent)
+    second = training.train("dpo", examples, tmp_path / "dpo", base, start=start, **DPO)
+    assert history(second)["train"][0]["loss"] == pytest.approx(0.693147, abs=1e-5)
     resumed = crash_then_resume(
         monkeypatch, "training", 4,
         lambda: training.train("sft", examples, tmp_path / "crashed", base, **config),

@@ -58,6 +58,9 @@ class TrainerConfig(Section):
     """Optimiser steps between two points of the loss curve."""
     eval_steps: int = Field(default=50, ge=1)
     """Optimiser steps between two validation losses."""
+    max_validation_rows: int | None = Field(default=200, ge=1)
+    """Validation rows the loss is taken on (seeded sample), so that validating stays cheap on
+    large sets; None: all."""
     save_steps: int = Field(default=50, ge=1)
     """Optimiser steps between two checkpoints."""
     early_stopping_patience: int | None = Field(default=None, ge=1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuneloop.errors import TuneloopError
+from tuneloop.runtime.quiet import quiet_libraries
 
 
+@quiet_libraries()
 def convert_gguf(path: Path, folder: Path) -> None:
     """Write a GGUF file's model and tokenizer into `folder` as bf16 safetensors.
 

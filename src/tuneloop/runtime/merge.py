@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneloop.errors import TrainingError
+from tuneloop.runtime.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,7 @@ TOLERANCE = 0.05
 TOLERANCE_FP32 = 0.001
 
 
+@quiet_libraries()
 def merge_adapter(base: ResolvedModel, adapter_folder: Path, target: Path) -> None:
     """Write base plus adapter as one model into `target`, in the base's own 16 or 32 bit type.
 

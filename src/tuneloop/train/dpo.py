@@ -34,6 +34,7 @@ def train_dpo(
     need_rows(tokens, where="dpo", max_length=config.max_length)
     rows = read_rows(examples.path("preference_validation.parquet"), COLUMNS)
     validation = preference_rows(rows, tokenizer, max_length=config.max_length)
+    validation = validation.sample(config.max_validation_rows, seed=context.seed)
     run = make_run("dpo", base, config, tracking, context, (tokens, validation))
     from_folder = start.path(f"adapter/{WEIGHTS}").parent if start else None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ class TokenRows:
             else len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
             for row in self.rows
         )
+
+    def sample(self, n: int | None, *, seed: int) -> TokenRows:
+        """Return at most `n` of the rows, seeded and in their order."""
+        if n is None or n >= len(self.rows):
+            return self
+        chosen = sorted(random.Random(seed).sample(range(len(self.rows)), n))
+        return replace(self, rows=[self.rows[i] for i in chosen])
 
     def counts(self) -> Counts:
         """Rows in, dropped by reason, out."""

@@ -41,7 +41,8 @@ def fit(trainer: Any, run: Run, progress: Progress) -> Watcher:
         trainer.state = TrainerState.load_from_json(str(checkpoint / checkpoints.STATE))
         trainer._load_best_model()
         return watcher
-    trainer.args.eval_on_start = run.validates and checkpoint is None
+    # DPO starts at its reference, so its first loss says nothing.
+    trainer.args.eval_on_start = run.validates and checkpoint is None and run.name == "sft"
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return watcher
 

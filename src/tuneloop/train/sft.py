@@ -31,6 +31,7 @@ def train_sft(
     need_rows(tokens, where="sft", max_length=config.max_length)
     rows = read_rows(examples.path("sft_validation.parquet"), COLUMNS)
     validation = sft_rows(rows, tokenizer, max_length=config.max_length)
+    validation = validation.sample(config.max_validation_rows, seed=context.seed)
     run = make_run("sft", base, config, tracking, context, (tokens, validation))
 
     with session.tracking(run):

@@ -97,3 +97,13 @@ def test_nulls_that_arrow_puts_into_messages_are_taken_out(tmp_path):
         {"role": "tool", "content": ""},
     ]
     assert row["completion"] == [{"role": "assistant", "content": "b"}]
+
+
+def test_sample_is_seeded_and_in_order(tokenizer):
+    rows = sft_rows([sft_row(str(i), str(i)) for i in range(20)], tokenizer, max_length=100)
+    some = rows.sample(5, seed=1)
+    assert len(some.rows) == 5
+    assert [rows.rows.index(row) for row in some.rows] == sorted(map(rows.rows.index, some.rows))
+    assert some.rows == rows.sample(5, seed=1).rows != rows.sample(5, seed=2).rows
+    assert rows.sample(None, seed=1) is rows
+    assert rows.sample(20, seed=1) is rows

@@ -11,6 +11,7 @@ from typing import Any
 
 from tuneloop.artefacts.systems import Sampling
 from tuneloop.config.evaluate import EngineConfig
+from tuneloop.runtime.quiet import quiet_libraries
 from tuneloop.runtime.serving.chat import ChatRequest, ChatResult, ServedSystem, TokenLogprob
 from tuneloop.runtime.serving.device import has_cuda
 
@@ -52,6 +53,7 @@ class LocalBackend:
                 for (position, _), result in zip(rows, results, strict=True):
                     yield position, result
 
+    @quiet_libraries()
     def _load(self, system: ServedSystem) -> _Loaded:
         if system.spec.digest in self._loaded:
             return self._loaded[system.spec.digest]
