@@ -12,12 +12,16 @@ from tuneloop.artefacts.digest import digest_json
 class Sampling(BaseModel):
     """How tokens are drawn; temperature 0 is greedy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     temperature: float = Field(default=0.0, ge=0)
+    """0 takes the likeliest token each time."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Draw from the likeliest tokens that hold this share of the probability."""
     max_tokens: int = Field(default=256, gt=0)
+    """An answer is cut after so many tokens."""
     seed: int = 0
+    """Seed of the draws."""
 
 
 class SystemSpec(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tuneloop.artefacts.systems import Sampling
 from tuneloop.config.base import Section
@@ -39,11 +39,11 @@ class EngineConfig(Section):
     max_in_flight: int = Field(default=64, ge=1)
     """Requests at a time."""
 
-    @model_validator(mode="after")
-    def _url_is_given(self) -> EngineConfig:
+    def conflicts(self) -> list[str]:
+        """A server that runs already must be named."""
         if self.backend == "url" and not (self.url and self.served_model):
-            raise ValueError("backend url needs url and served_model")
-        return self
+            return ["backend url needs url and served_model"]
+        return []
 
 
 class JudgeConfig(Section):

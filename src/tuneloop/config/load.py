@@ -135,7 +135,8 @@ def _validate(tree: _Tree, model: type[M]) -> M | None:
         except ValidationError as error:
             for detail in error.errors():
                 place = tree.place(tuple(detail["loc"]))
-                found.append((place.line or 0 if place else 0, _describe(tree, detail, model)))
+                line = place.line or 0 if place else 0
+                found += [(line, text) for text in _describe(tree, detail, model)]
                 _take_out(values, detail)
     tree.problems += [text for _, text in sorted(dict.fromkeys(found))]
     return None if tree.problems else config
@@ -302,7 +303,8 @@ OTHER_NAMES = {
 }
 
 
-def _describe(tree: _Tree, detail: ErrorDetails, root: type[BaseModel]) -> str:
+def _describe(tree: _Tree, detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
+    """Return the problem as text; a section's conflicts are one problem each."""
     loc = tuple(detail["loc"])
     dotted = ".".join(str(part) for part in loc)
     place = tree.place(loc)
@@ -312,14 +314,14 @@ def _describe(tree: _Tree, detail: ErrorDetails, root: type[BaseModel]) -> str:
         near = [name for name in [OTHER_NAMES.get(str(loc[-1]), "")] if name in valid]
         near = near or difflib.get_close_matches(str(loc[-1]), valid, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid here: {', '.join(valid)}"
-        return f"{prefix}{dotted}: unknown key; {hint}"
+        return [f"{prefix}{dotted}: unknown key; {hint}"]
     if detail["type"] == "missing":
-        return f"{prefix}{dotted}: is required"
+        return [f"{prefix}{dotted}: is required"]
     message = detail["msg"].removeprefix("Value error, ")
     given = "" if isinstance(detail["input"], dict) else f", not {detail['input']!r}"
     near_value = _nearest_value(detail)
     where = f"{dotted}: " if dotted else ""
-    return f"{prefix}{where}{message}{given}{near_value}"
+    return [f"{prefix}{where}{part}{given}{near_value}" for part in message.split("\n")]
 
 
 def _nearest_value(detail: ErrorDetails) -> str:

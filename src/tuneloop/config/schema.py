@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tuneloop.config.base import Section
 from tuneloop.config.data import BuildConfig, CurateConfig, LakeConfig
@@ -69,16 +69,14 @@ class RunConfig(Section):
     report: ReportConfig = ReportConfig()
     """The report."""
 
-    @model_validator(mode="after")
-    def _combinations_fit(self) -> RunConfig:
+    def conflicts(self) -> list[str]:
+        """A run needs a candidate, and a judge where the judge is the metric."""
         problems = []
         if not (self.train.sft.enabled or self.train.dpo.enabled):
             problems.append("train.sft and train.dpo are both off: there is no candidate")
         if self.decide.metric == "judge" and self.evaluate.judge.role != "deciding":
             problems.append("decide.metric judge needs evaluate.judge.role deciding")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+        return problems
 
 
 def config_json_schema() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field
 
 from tuneloop.artefacts.systems import Sampling
 from tuneloop.config.base import Section
@@ -55,11 +55,11 @@ class ChampionConfig(Section):
     sampling: Sampling = Sampling(max_tokens=128)
     """Served: how answers are drawn."""
 
-    @model_validator(mode="after")
-    def _shares_fit(self) -> ChampionConfig:
+    def conflicts(self) -> list[str]:
+        """Shares are of one whole."""
         if self.right_fraction + self.wrong_fraction > 1:
-            raise ValueError("right_fraction and wrong_fraction add up to more than 1")
-        return self
+            return ["right_fraction and wrong_fraction add up to more than 1"]
+        return []
 
 
 class PeopleConfig(Section):
@@ -88,11 +88,11 @@ class PeopleConfig(Section):
     consent_unknown_fraction: float = Field(default=0.04, ge=0, le=1)
     """Share of persons nobody asked."""
 
-    @model_validator(mode="after")
-    def _somebody_is_there(self) -> PeopleConfig:
+    def conflicts(self) -> list[str]:
+        """Somebody must be there."""
         if not self.corrects + self.thumbs + self.stars + self.comments + self.behaves > 0:
-            raise ValueError("the shares of people are all 0")
-        return self
+            return ["the shares of people are all 0"]
+        return []
 
 
 class AdversaryConfig(Section):
@@ -164,13 +164,13 @@ class SimulateConfig(Section):
     noise: NoiseConfig = NoiseConfig()
     """Duplicates, personal data, broken lines."""
 
-    @model_validator(mode="after")
-    def _table_is_given(self) -> SimulateConfig:
+    def conflicts(self) -> list[str]:
+        """A table is given where, and only where, one is read."""
         if self.scenario == "labels" and not self.labels.path:
-            raise ValueError("scenario labels needs labels.path")
+            return ["scenario labels needs labels.path"]
         if self.scenario == "helpdesk" and self.labels.path:
-            raise ValueError("labels.path is read by scenario labels only")
-        return self
+            return ["labels.path is read by scenario labels only"]
+        return []
 
     @property
     def crowd(self) -> PeopleConfig:

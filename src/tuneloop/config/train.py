@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tuneloop.config.base import Section
 
@@ -77,24 +77,21 @@ class TrainerConfig(Section):
     lora: LoraConfig = LoraConfig()
     """The adapter. DPO on an SFT adapter goes on with that one and does not read this."""
 
-    @model_validator(mode="after")
-    def _batches_divide(self) -> TrainerConfig:
+    def conflicts(self) -> list[str]:
+        """What no trainer could do."""
+        found = []
         if self.global_batch_size % self.micro_batch_size:
-            raise ValueError(
+            found.append(
                 f"global_batch_size {self.global_batch_size} is not a multiple of "
                 f"micro_batch_size {self.micro_batch_size}"
             )
         if self.early_stopping_patience and self.save_steps != self.eval_steps:
-            raise ValueError("early_stopping_patience needs save_steps equal to eval_steps")
-        return self
-
-    @model_validator(mode="after")
-    def _base_can_move(self) -> TrainerConfig:
+            found.append("early_stopping_patience needs save_steps equal to eval_steps")
         if self.quantisation == "nf4" and self.lora.init in ("pissa", "olora"):
-            raise ValueError(
+            found.append(
                 f"lora.init {self.lora.init} moves the base weights, which quantisation nf4 freezes"
             )
-        return self
+        return found
 
 
 class SftConfig(TrainerConfig):
@@ -121,18 +118,19 @@ class DpoConfig(TrainerConfig):
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     """Share of pairs assumed flipped; read by `robust` and `exo_pair` only."""
 
-    @model_validator(mode="after")
-    def _losses_fit(self) -> DpoConfig:
+    def conflicts(self) -> list[str]:
+        """Losses and their knobs fit together."""
+        found = super().conflicts()
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
-            raise ValueError("loss_weights needs one weight per loss_type")
+            found.append("loss_weights needs one weight per loss_type")
         if self.label_smoothing and not {"robust", "exo_pair"} & set(self.loss_type):
-            raise ValueError(
+            found.append(
                 "label_smoothing is read by loss_type robust and exo_pair only; "
                 f"{', '.join(self.loss_type)} would ignore it"
             )
         if "exo_pair" in self.loss_type and not self.label_smoothing:
-            raise ValueError("loss_type exo_pair needs label_smoothing above 0, such as 1e-3")
-        return self
+            found.append("loss_type exo_pair needs label_smoothing above 0, such as 1e-3")
+        return found
 
 
 class TrackingConfig(Section):

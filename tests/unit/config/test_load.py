@@ -57,6 +57,16 @@ decide: {metric: judge}
         assert any(f"run.yaml:{line}:" in p and part in p for p in found), (line, part, joined)
 
 
+def test_two_conflicts_in_one_section_are_two_errors(tmp_path: Path):
+    text = (
+        GOOD + "train: {sft: {global_batch_size: 10, early_stopping_patience: 2, eval_steps: 3}}\n"
+    )
+    found = problems(write(tmp_path, text))
+    assert len(found) == 2
+    assert any("not a multiple" in p for p in found)
+    assert any("early_stopping_patience" in p for p in found)
+
+
 def test_base_is_merged_and_its_paths_are_its_own(tmp_path: Path):
     write(tmp_path, GOOD + "train: {sft: {lr: 1e-3, epochs: 3}}\n", "bases/base.yaml")
     path = write(tmp_path, "extends: bases/base.yaml\ntrain: {sft: {epochs: 1}}\n")
