@@ -27,11 +27,16 @@ def request(text, *, n=8, **fields):
     return ChatRequest(messages=messages, sampling=Sampling(max_tokens=n), **fields)
 
 
+def seeded(i):
+    messages = [{"role": "user", "content": f"Order {i} is late. " * 9}]
+    return ChatRequest(messages=messages, sampling=Sampling(temperature=0.8, seed=i, max_tokens=4))
+
+
 def test_a_server_of_our_own_answers_and_goes(tmp_path):
     make_tiny(tmp_path / "model")
     system = served("tiny", folder=tmp_path / "model")
     config = EngineConfig(
-        backend="vllm", max_model_len=256, max_in_flight=8, kv_cache_gib=1, start_timeout_s=300
+        backend="vllm", max_model_len=256, max_in_flight=32, kv_cache_gib=1, start_timeout_s=300
     )
     asked = [request(f"Hello, my order {i} is late.") for i in range(10)]
     asked += [
@@ -39,12 +44,14 @@ def test_a_server_of_our_own_answers_and_goes(tmp_path):
         request("Pick.", n=1, top_logprobs=20, continue_final=True),
         request("Hello, my order is late. " * 100),
     ]
+    # More prompt tokens than one step takes: split prompts with a seed once killed the engine.
+    asked += [seeded(i) for i in range(64)]
     before = {p.pid for p in psutil.process_iter()}
     with open_engine([system], config, work=tmp_path, progress=SilentProgress()) as engine:
         results = engine.chat(system, asked, step="asking")
         ours = psutil.Process().children(recursive=True)
         commands = [" ".join(p.cmdline()) for p in ours]
-    assert [r.status for r in results] == ["ok"] * 12 + ["missing"]
+    assert [r.status for r in results] == ["ok"] * 12 + ["missing"] + ["ok"] * 64
     assert all(0 < r.n_completion_tokens <= 8 for r in results[:10])
     assert results[10].text in ("refund", "late")
     top = results[11].top_logprobs

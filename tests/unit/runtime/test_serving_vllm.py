@@ -162,6 +162,7 @@ def test_command_line_on_cpu(tmp_path, monkeypatch):
     assert "--dtype bfloat16 --max-model-len 512 --max-num-seqs 8" in line
     assert "--generation-config vllm" in line
     assert "--enforce-eager" in line
+    assert "--no-enable-chunked-prefill" in line
     assert "lora" not in line
     assert "trust" not in line
     assert "gpu" not in line

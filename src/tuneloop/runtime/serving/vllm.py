@@ -58,6 +58,10 @@ def vllm_command(
         command += ["--quantization", systems[0].spec.quantisation]
     if has_cuda():
         command += ["--gpu-memory-utilization", str(config.gpu_memory_fraction)]
+    else:
+        # vLLM 0.32 rewinds a seeded request's generator when its prompt is split over two steps,
+        # which a CPU generator cannot do: the engine dies. So prompts are not split there.
+        command.append("--no-enable-chunked-prefill")
     beside = {
         adapter_name(s): s.adapter_folder
         for s in systems
