@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 SCHEMA_VERSION = 1
+MAX_REVISION = 2**31 - 1  # the lake's column has 32 bits
+MAX_DWELL_S = 1e9
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Signal = Literal[
@@ -35,7 +37,10 @@ class _Event(BaseModel):
         if not unknown:
             return data
         known = {k: v for k, v in data.items() if k in cls.model_fields}
-        return known | {"extra": unknown | dict(data.get("extra") or {})}
+        extra = known.get("extra", {})
+        if not isinstance(extra, dict):
+            return known  # and fails, as it does where no field is unknown
+        return known | {"extra": unknown | extra}
 
 
 class Message(_Event):
@@ -175,7 +180,7 @@ class Feedback(_Event):
     dimension: str | None = None
     value: Any = None
     op: Literal["set", "retract"] = "set"
-    revision: int = Field(default=0, ge=0)
+    revision: int = Field(default=0, ge=0, le=MAX_REVISION)
     comment: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     extra: dict[str, Any] = Field(default_factory=dict)
@@ -199,8 +204,8 @@ def _check_value(signal: str, value: Any) -> None:
         raise ValueError("stars: value must be a number from 1 to 5")
     if signal == "score" and not (number and 0 <= value <= 1):
         raise ValueError("score: value must be a number from 0 to 1")
-    if signal == "dwell" and not (number and value >= 0):
-        raise ValueError("dwell: value must be seconds, 0 or more")
+    if signal == "dwell" and not (number and 0 <= value <= MAX_DWELL_S):
+        raise ValueError(f"dwell: value must be seconds, from 0 to {MAX_DWELL_S:g}")
     if signal in ("correction", "comment") and not (isinstance(value, str) and value.strip()):
         raise ValueError(f"{signal}: value must be a text that is not empty")
     if signal == "preference":

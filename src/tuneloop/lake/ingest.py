@@ -192,6 +192,7 @@ def _remember(objects: ObjectStore, entry: str, letters: Path, report: IngestRep
 def _write_letters(path: Path, letters: bytes, *, source: str) -> None:
     """Write remembered dead letters under the name the file has now."""
     with path.open("w", encoding="utf-8") as file:
-        for line in letters.decode("utf-8").splitlines():
+        # On "\n" alone: JSON may hold U+2028 and other line ends as they are.
+        for line in letters.decode("utf-8").split("\n")[:-1]:
             letter = json.loads(line) | {"source": source}
             file.write(json.dumps(letter, ensure_ascii=False) + "\n")

@@ -20,7 +20,8 @@ from tuneloop.artefacts.events import EVENT, Feedback, Interaction
 MAX_LINE_BYTES = 16 * 1024 * 1024
 RAW_CHARS = 2_000
 BOM = b"\xef\xbb\xbf"
-_MAY_OVERFLOW = re.compile(r"[eE]\+?\d{3}|\d{309}")  # 1e999 parses as infinity
+_MAY_OVERFLOW = re.compile(r"[eE]\+?\d{3}|\d{200}")  # 1e999 parses as infinity
+_MAY_BE_DEEP = 190  # brackets; the parser goes 200 deep
 
 
 class RefusedError(Exception):
@@ -89,19 +90,21 @@ def parse_line(raw: bytes, *, complete: bool, tenant_default: str) -> Row:
     """
     if not complete:
         raise RefusedError("too_long", f"the line has more than {MAX_LINE_BYTES} bytes")
-    data = _parse_json(raw)
-    if not isinstance(data, dict):
-        raise RefusedError("not_an_object", f"the line is a JSON {type(data).__name__}")
-    if "type" not in data:
-        data["type"] = _infer_type(data)
-    data.setdefault("tenant", tenant_default)
     try:
+        data = _parse_json(raw)
+        if not isinstance(data, dict):
+            raise RefusedError("not_an_object", f"the line is a JSON {type(data).__name__}")
+        if "type" not in data:
+            data["type"] = _infer_type(data)
+        data.setdefault("tenant", tenant_default)
         return _as_row(EVENT.validate_python(data))
+    except RefusedError:
+        raise
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"][1:]) or "type"
         raise RefusedError("schema", f"{field}: {first['msg']}") from error
-    except (ValueError, OverflowError, RecursionError) as error:
+    except Exception as error:  # whatever is wrong with one line, the others go on
         raise RefusedError("schema", f"a value is out of range: {error}") from error
 
 
@@ -134,6 +137,8 @@ def _as_row(event: Interaction | Feedback) -> Row:
     content = event.model_dump(mode="json", exclude_none=True)
     content["event_ts"] = stamp.isoformat()
     payload = canonical_json(content)
+    if payload.count("{") + payload.count("[") > _MAY_BE_DEEP:
+        from_json(payload)  # `extra` made it deeper, and whoever reads the lake must be able to
     content.pop("ingest_ts", None)  # taken in twice is still the same event
     digest = digest_json(content)
     if isinstance(event, Interaction):

@@ -1,14 +1,16 @@
 """Every line is accepted, a duplicate, or in the dead letters; never neither."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic_core import from_json
 
 from tuneloop.lake import lines
-from tuneloop.lake.ingest import ingest_file
+from tuneloop.lake.ingest import _as_batch, ingest_file
 
 
 class Quiet:
@@ -38,7 +40,7 @@ def ingest(tmp_path, raw, name="e.jsonl", **more):
     path.write_bytes(raw)
     dead = tmp_path / "dead.jsonl"
     report = ingest_file(path, str(tmp_path / "lake"), dead_letter=dead, progress=Quiet(), **more)
-    letters = [json.loads(line) for line in dead.read_text(encoding="utf-8").splitlines()]
+    letters = [json.loads(line) for line in dead.read_text(encoding="utf-8").split("\n")[:-1]]
     return report, letters
 
 
@@ -70,6 +72,12 @@ def line(value):
         (line(GOOD).replace(b"hello", b"\\ud800"), "bad_json"),
         (b'{"a":' * 5_000 + b"1" + b"}" * 5_000 + b"\n", "too_deep"),
         (line(GOOD | {"id": "long", "extra": {"x": "y" * 3_000}}), "too_long"),
+        (line(THUMB | {"revision": 2**40}), "schema"),
+        (line(THUMB | {"signal": "dwell", "value": 10**400}), "schema"),
+        (line(GOOD | {"region": "eu", "extra": 5}), "schema"),
+        (line(GOOD | {"region": "eu", "extra": ["ab"]}), "schema"),
+        (line(GOOD | {"score": 0}).replace(b" 0}", b" " + b"1" * 308 + b"e5}"), "bad_json"),
+        (line(GOOD | {"deep": 0}).replace(b" 0}", b"[" * 200 + b"]" * 200 + b"}"), "schema"),
     ],
 )
 def test_malformed_rows_are_dead_letters(tmp_path, monkeypatch, raw, reason):
@@ -140,6 +148,35 @@ def test_a_file_seen_before_returns_at_once(tmp_path, monkeypatch):
     assert DeltaTable(str(tmp_path / "lake")).version() == 0
 
 
+def test_dead_letters_with_other_line_ends_are_read_back(tmp_path):
+    raw = "{nonsense \u2028 \u0085 \u2029 \x1c\n".encode()
+    _, letters = ingest(tmp_path, line(GOOD) + raw)
+    again, letters_again = ingest(tmp_path, line(GOOD) + raw)
+    assert again.seen_before
+    assert letters == letters_again
+    assert letters[0]["raw"] == raw.decode().rstrip("\n")
+
+
+def test_writers_at_the_same_time_lose_nothing_and_repeat_nothing(tmp_path):
+    shared = [THUMB | {"id": f"shared{i}"} for i in range(20)]
+    own = [[GOOD | {"id": f"own{n}-{i}"} for i in range(20)] for n in range(4)]
+
+    def take(n):
+        folder = tmp_path / f"run{n}"
+        folder.mkdir()
+        path = folder / "e.jsonl"
+        path.write_bytes(b"".join(line(row) for row in [*shared, *own[n]]) + b"nonsense\n")
+        dead = folder / "dead.jsonl"
+        report = ingest_file(path, str(tmp_path / "lake"), dead_letter=dead, progress=Quiet())
+        return report, dead.read_text(encoding="utf-8")
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(take, range(4)))
+    assert sorted(report.duplicates for report, _ in done) == [0, 20, 20, 20]
+    assert all(letters.count("nonsense") == 1 for _, letters in done)
+    assert len({row["id"] for row in rows(tmp_path)}) == len(rows(tmp_path)) == 100
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
@@ -173,3 +210,60 @@ def test_every_line_is_accounted_for(tmp_path_factory, content):
     assert len(held) == report.accepted
     for row in held:
         json.loads(row["payload"])
+
+
+# Everything JSON can hold and an exporter can get wrong: signs that are half of one, numbers
+# of any size, nesting of any depth.
+signs = st.text(st.characters(), max_size=5)  # lone surrogates too
+numbers = st.one_of(
+    st.integers(),
+    st.floats(),
+    st.integers(0, 400).map(lambda n: 10**n),
+    st.sampled_from([2**31, 2**63, -(2**63), 1e300, -1e300, 5e-324]),
+)
+wild = st.recursive(
+    st.none() | st.booleans() | numbers | signs,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(signs, inner, max_size=3)
+        | st.tuples(st.integers(150, 230), inner).map(lambda nest: nested(*nest))
+    ),
+    max_leaves=5,
+)
+FIELDS = [
+    *(("id",), ("event_ts",), ("tenant",), ("extra",), ("unknown",), ("type",), ("revision",)),
+    *(("turn",), ("session_id",), ("consent",), ("signal",), ("value",), ("metadata",)),
+    *(("target",), ("target", "id"), ("actor",), ("comment",), ("usage",), ("cost",)),
+    *(("request",), ("request", "messages"), ("request", "x"), ("request", "extra")),
+    *(("response",), ("response", "content"), ("response", "tool_calls"), ("response", "x")),
+]
+
+
+def nested(depth, value):
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([GOOD, THUMB, THUMB | {"signal": "dwell", "value": 3}]),
+    st.lists(st.tuples(st.sampled_from(FIELDS), wild), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_any_line_is_an_event_the_table_holds_or_a_dead_letter(event, changes, ascii_only):
+    event = json.loads(json.dumps(event))
+    for path, value in changes:
+        place = event
+        for key in path[:-1]:
+            place = place.setdefault(key, {}) if isinstance(place, dict) else {}
+        if isinstance(place, dict):
+            place[path[-1]] = value
+    raw = json.dumps(event, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    try:
+        row = lines.parse_line(raw, complete=True, tenant_default="t")
+    except lines.RefusedError as refused:
+        json.dumps(refused.detail, ensure_ascii=False).encode()
+        return
+    assert _as_batch([row]).num_rows == 1
+    assert from_json(row.payload)["id"] == row.id
