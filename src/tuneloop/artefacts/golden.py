@@ -3,11 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from tuneloop.artefacts.events import Role
 from tuneloop.errors import DataError
+
+BUILT_IN_METRICS = frozenset({"pass", "judge"})
+
+
+def _name(name: str) -> str:
+    if name in BUILT_IN_METRICS:
+        raise ValueError(f"{name!r} is a built-in metric: name the check otherwise")
+    return name
+
+
+def _message(message: dict[str, str]) -> dict[str, str]:
+    missing = [key for key in ("role", "content") if key not in message]
+    if missing:
+        raise ValueError(f"a message needs role and content; this one lacks {missing[0]}")
+    if message["role"] not in get_args(Role):
+        raise ValueError(f"role must be one of {', '.join(get_args(Role))}")
+    return message
+
+
+GoldenMessage = Annotated[
+    dict[str, str],
+    AfterValidator(_message),
+    Field(
+        json_schema_extra={
+            "required": ["role", "content"],
+            "properties": {"role": {"enum": list(get_args(Role))}, "content": {"type": "string"}},
+        }
+    ),
+]
+"""One chat message with `role` and `content`."""
 
 CheckKind = Literal["exact", "regex", "contains", "json_schema", "numeric"]
 
@@ -24,7 +55,7 @@ class Check(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Annotated[str, Field(min_length=1), AfterValidator(_name)]
     kind: CheckKind
     value: Any
     path: str | None = None
@@ -41,7 +72,7 @@ class GoldenPrompt(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(min_length=1)
-    messages: list[dict[str, str]] = Field(min_length=1)
+    messages: list[GoldenMessage] = Field(min_length=1)
     reference: str | None = None
     checks: list[Check] = Field(default_factory=list)
     slices: list[str] = Field(default_factory=list)
@@ -58,7 +89,8 @@ def read_golden(path: Path) -> list[GoldenPrompt]:
     prompts: list[GoldenPrompt] = []
     seen: set[str] = set()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # On "\n" alone: JSON may hold U+2028 and other line ends as they are.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the golden set cannot be read: {error}", where=str(path)) from error
     for number, line in enumerate(lines, 1):
@@ -69,7 +101,8 @@ def read_golden(path: Path) -> list[GoldenPrompt]:
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise DataError(f"{field}: {first['msg']}", where=f"{path}:{number}") from error
+            what = first["msg"].removeprefix("Value error, ")
+            raise DataError(f"{field}: {what}", where=f"{path}:{number}") from error
         if prompt.id in seen:
             raise DataError(f"id {prompt.id!r} is used twice", where=f"{path}:{number}")
         seen.add(prompt.id)

@@ -102,8 +102,7 @@ def _value_problem(check: Check) -> str | None:
             jsonschema.validators.validator_for(check.value).check_schema(check.value)
         except (jsonschema.SchemaError, AttributeError, TypeError) as error:
             return f"value is no JSON schema: {str(error).splitlines()[0]}"
-        if any(not ref.startswith("#") for ref in _references(check.value)):
-            return "the schema refers to another document, and nothing is fetched"
+        return _schema_problem(check.value)
     if check.kind == "numeric" and _number(check.value) is None:
         return "value must be a number"
     if check.kind == "contains" and not check.path and not _texts(check.value):
@@ -111,12 +110,26 @@ def _value_problem(check: Check) -> str | None:
     return None
 
 
-def _references(schema: Any) -> Iterator[str]:
-    for key, value in schema.items() if isinstance(schema, dict) else enumerate(schema):
-        if key == "$ref" and isinstance(value, str):
-            yield value
-        if isinstance(value, dict | list):
-            yield from _references(value)
+def _schema_problem(schema: Any) -> str | None:
+    for key, value in _keywords(schema):
+        if key == "$ref" and isinstance(value, str) and not value.startswith("#"):
+            return "the schema refers to another document, and nothing is fetched"
+        if key == "patternProperties":
+            return "patternProperties cannot be limited in time; name the properties"
+        if key == "pattern" and isinstance(value, str):
+            try:
+                regex.compile(value)
+            except regex.error as error:
+                return f"{value!r} is no pattern: {error}"
+    return None
+
+
+def _keywords(schema: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(schema, dict):
+        yield from schema.items()
+        schema = list(schema.values())
+    for value in schema if isinstance(schema, list) else ():
+        yield from _keywords(value)
 
 
 def parse_json(text: str) -> Any:
@@ -194,12 +207,21 @@ def _json_schema(check: Check, subject: Any) -> CheckOutcome:
     from referencing.exceptions import Unresolvable
 
     value = subject if check.path else _parsed(subject)
-    validator = jsonschema.validators.validator_for(check.value)
+    plain = jsonschema.validators.validator_for(check.value)
+    validator = jsonschema.validators.extend(plain, {"pattern": _pattern})  # type: ignore[no-untyped-call]
     try:  # An empty registry: a schema that refers to an address never fetches it.
         error = next(validator(check.value, registry=Registry()).iter_errors(value), None)
     except Unresolvable as gone:
         raise DataError(f"the schema refers to nothing: {gone}", where=check.name) from gone
     return CheckOutcome(error is None, error.message if error else "")
+
+
+def _pattern(validator: Any, pattern: str, subject: Any, schema: Any) -> Iterator[Exception]:
+    """JSON Schema's `pattern`, with the time limit of the check `regex`."""
+    import jsonschema
+
+    if isinstance(subject, str) and not regex.search(pattern, subject, timeout=REGEX_TIMEOUT_S):
+        yield jsonschema.ValidationError(f"{_short(subject)} does not match {_short(pattern)}")
 
 
 def _numeric(check: Check, subject: Any) -> CheckOutcome:

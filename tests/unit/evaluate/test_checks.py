@@ -92,6 +92,26 @@ def test_a_schema_never_fetches_what_it_refers_to():
         run_check(Check(name="c", kind="json_schema", value={"$ref": "http://127.0.0.1:1/s"}), "{}")
 
 
+def test_a_schema_that_allows_everything_or_nothing():
+    for value in (True, False):
+        check = Check(name="c", kind="json_schema", value=value)
+        prompt = GoldenPrompt(id="p", messages=[{"role": "user", "content": "q"}], checks=[check])
+        check_golden([prompt])
+        assert run_check(check, "{}").passed is value
+
+
+def test_a_pattern_within_a_schema_is_limited_in_time_too():
+    began = time.monotonic()
+    schema = {"properties": {"a": {"type": "string", "pattern": "^(a|aa)+$"}}}
+    answer = json.dumps({"a": "a" * 60 + "!"})
+    outcome = run_check(Check(name="c", kind="json_schema", value=schema), answer)
+    assert outcome.status == "missing"
+    assert time.monotonic() - began < 10
+    schema["properties"]["a"]["pattern"] = "^b"
+    assert passes('{"a": "bc"}', "json_schema", schema)
+    assert not passes('{"a": "ab"}', "json_schema", schema)
+
+
 def test_a_schema_may_refer_to_itself():
     schema = {"$defs": {"word": {"type": "string"}}, "items": {"$ref": "#/$defs/word"}}
     assert passes('["a"]', "json_schema", schema)
@@ -152,6 +172,9 @@ def test_a_prompt_passes_by_its_required_checks(outcomes, required, expected):
         ("json_schema", {"type": "nonsense"}),
         ("json_schema", "text"),
         ("json_schema", {"items": [{"$ref": "http://example.com/s.json"}]}),
+        ("json_schema", 3),
+        ("json_schema", {"properties": {"a": {"pattern": "("}}}),
+        ("json_schema", {"patternProperties": {"(a+)+$": {}}}),
         ("numeric", "many"),
         ("contains", []),
         ("contains", 3),
