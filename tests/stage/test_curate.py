@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tuneloop.artefacts.manifest import Manifest
-from tuneloop.artefacts.stage import GoldenSet, LakeVersion, StageContext
+from tuneloop.artefacts.stage import GoldenSet, LakeVersion, Scope, StageContext
 from tuneloop.artefacts.store import Store
 from tuneloop.config.data import CurateConfig, LakeConfig
 from tuneloop.curate.stage import curate
@@ -69,7 +69,9 @@ def run(tmp_path):
     store = Store(str(tmp_path / "store"))
     calls = iter(range(100))
 
-    def go(events, golden=("something that nobody in this log would ever ask us",), **config):
+    golden_texts = ("something that nobody in this log would ever ask us",)
+
+    def go(events, golden=golden_texts, scope=None, **config):
         folder = tmp_path / str(next(calls))
         folder.mkdir()
         path = folder / "events.jsonl"
@@ -87,6 +89,7 @@ def run(tmp_path):
             make("golden", GoldenSet, {"golden.jsonl": golden_path}, store),
             CurateConfig.model_validate(config),
             context,
+            scope=scope,
         )
         return Result(out)
 
@@ -144,6 +147,47 @@ def test_every_interaction_is_kept_or_dropped_with_a_reason(run):
     counts = result.out.counts
     assert counts.n_in == counts.n_out + sum(counts.dropped.values()) == 10
     assert result.summary["feedback"]["n_waiting"] == 1
+
+
+OTHERS = [
+    *(asked(f"n{i}", TOPICS[i], tenant="acme", task="support", env="production") for i in range(2)),
+    asked("bare", TOPICS[2], tenant="acme"),
+    asked("n0", TOPICS[3], tenant="rival", task="support", subject_key="them"),
+    asked("rival", TOPICS[3], tenant="rival"),
+    asked("sales", TOPICS[4], tenant="acme", task="sales"),
+    asked("staging", TOPICS[5], tenant="acme", task="support", env="staging"),
+    *(
+        said(f"f-{id}-{tenant}", id, "thumb", True, tenant=tenant)
+        for tenant, ids in {
+            "acme": ("n0", "n1", "bare", "sales", "staging"),
+            "rival": ("n0", "rival"),
+        }.items()
+        for id in ids
+    ),
+]
+
+
+def test_only_the_events_of_the_scope_are_learned_from(run):
+    result = run(OTHERS, scope=Scope("acme", "support", "production"))
+    assert set(result.by_id) == {"n0", "n1", "bare"}
+    assert {row["tenant"] for row in result.rows} == {"acme"}
+    expected = {"other_env": 1, "other_task": 1, "other_tenant": 2}
+    assert result.summary["interactions"]["dropped"] == result.out.counts.dropped == expected
+    assert result.out.counts.n_in == 7
+    assert result.out.counts.n_out == 3
+    feedback = result.summary["feedback"]
+    assert feedback["n_in"] == 7
+    assert feedback["dropped"] == {"other_tenant": 2, "target_dropped": 2}
+    assert not any("rival" in "".join(line.values()) for line in result.dropped)
+
+
+def test_a_trial_may_name_the_task_and_environment_it_learns_from(run):
+    trial = Scope("acme", "trial", "lab")
+    result = run(OTHERS, scope=trial, task="support", env="staging")
+    assert set(result.by_id) == {"bare", "staging"}
+    with pytest.raises(DataError, match="other_tenant 7") as caught:
+        run(OTHERS, scope=Scope("nobody", "support", "production"))
+    assert "tenant 'nobody'" in caught.value.hint
 
 
 def test_consent_can_be_required(run):

@@ -53,6 +53,18 @@ class StageOutput:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Scope:
+    """Whose events a run learns from: one tenant's, of one task in one environment.
+
+    An event that does not state its task or environment is in every one of its tenant's.
+    """
+
+    tenant: str
+    task: str
+    env: str
+
+
 class LakeVersion(Artefact):
     """Pins one version of the lake. Files: `lake.json`, `dead_letter.jsonl`.
 

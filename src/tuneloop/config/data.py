@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from tuneloop.config.base import Section
+
+PersonalData = Literal["email", "phone", "card", "iban", "ip", "secret"]
 
 
 class LakeConfig(Section):
@@ -25,10 +27,10 @@ class RedactConfig(Section):
 
     enabled: bool = True
     """Redact prompts, answers, corrections and comments."""
-    kinds: list[str] = Field(
-        default_factory=lambda: ["email", "phone", "card", "iban", "ip", "secret"]
-    )
-    """Which kinds of personal data; each becomes a placeholder such as `[EMAIL]`."""
+    kinds: list[PersonalData] = Field(default_factory=lambda: list(get_args(PersonalData)))
+    """Which kinds of personal data. Each becomes a numbered placeholder such as `[EMAIL_1]`, the
+    same one for the same value within a conversation. `secret` (passwords, keys, tokens) is
+    always replaced while redaction is on, whether it is named here or not."""
 
 
 class DedupeConfig(Section):
@@ -106,6 +108,11 @@ class SignalWeights(Section):
 class CurateConfig(Section):
     """From the lake to rows that passed every gate."""
 
+    task: str | None = None
+    """Task whose events are learned from, where they state one; None: the run's own. Naming
+    another lets a trial with a champion of its own learn from the traffic of the real one."""
+    env: str | None = None
+    """Environment whose events are learned from, where they state one; None: the run's own."""
     redact: RedactConfig = RedactConfig()
     """Personal data."""
     dedupe: DedupeConfig = DedupeConfig()

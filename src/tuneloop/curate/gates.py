@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from tuneloop.artefacts.stage import Scope
 from tuneloop.config.data import CurateConfig
 from tuneloop.curate.load import Joined
 from tuneloop.curate.rows import Dropped, FeedbackRow, Row
@@ -14,14 +15,16 @@ SPEAKING = frozenset(
 )  # fmt: skip
 
 
-def pass_gates(joined: Joined, config: CurateConfig, dropped: Dropped) -> list[Row]:
+def pass_gates(
+    joined: Joined, config: CurateConfig, dropped: Dropped, scope: Scope | None = None
+) -> list[Row]:
     """Return the interactions that may be learned from, in order of their id."""
     for id in joined.without_feedback:
         dropped.lines.append((id, "interaction", "no_signal", "no feedback"))
     kept = []
     for row in sorted(joined.rows.values(), key=lambda row: (row.id, row.tenant)):
         row.feedback = [item for item in row.feedback if _fits(item, config, dropped)]
-        reason, detail = refusal(row, config, joined.watermark)
+        reason, detail = _elsewhere(row, scope) or refusal(row, config, joined.watermark)
         if reason:
             dropped.interaction(row, reason, detail)
             for item in row.feedback:
@@ -63,6 +66,15 @@ def refusal(row: Row, config: CurateConfig, watermark: float) -> tuple[str, str]
         (n_chars > config.max_answer_chars, "too_long", f"{n_chars} characters"),
     ]
     return next(((reason, detail) for broken, reason, detail in rules if broken), ("", ""))
+
+
+def _elsewhere(row: Row, scope: Scope | None) -> tuple[str, str] | None:
+    """Return why the row is none of this run's; None where it is, or does not say."""
+    if scope and row.task not in (None, scope.task):
+        return "other_task", row.task or ""
+    if scope and row.env not in (None, scope.env):
+        return "other_env", row.env or ""
+    return None
 
 
 def _fits(item: FeedbackRow, config: CurateConfig, dropped: Dropped) -> bool:

@@ -31,8 +31,8 @@ class Joined:
     """(tenant, subject) → first and last time seen, over all interactions."""
 
 
-def load(uri: str, version: int, dropped: Dropped) -> Joined:
-    """Return the joined interactions of one version of the lake.
+def load(uri: str, version: int, dropped: Dropped, *, tenant: str | None = None) -> Joined:
+    """Return the joined interactions of one version of the lake, of one tenant or of all.
 
     Payloads are parsed only for interactions that feedback points at. Feedback whose
     interaction is not there yet waits: it is counted and not an error.
@@ -41,6 +41,10 @@ def load(uri: str, version: int, dropped: Dropped) -> Joined:
     from daft import col
 
     table = daft.read_deltalake(uri, version=version)
+    if tenant is not None:
+        others = table.where(col("tenant") != tenant).select("kind", "tenant", "id", "revision")
+        dropped.others.update(others.distinct().to_pydict()["kind"])
+        table = table.where(col("tenant") == tenant)
     interactions = table.where(col("kind") == "interaction")
     heads = interactions.select(
         "tenant", "id", "event_ts", "session_id", "episode_id", "subject_key"
@@ -73,8 +77,8 @@ def load(uri: str, version: int, dropped: Dropped) -> Joined:
         rows[key].feedback = _last_word(items, dropped)
     return Joined(
         rows=rows,
-        n_interactions=len(index.known),
-        n_feedback=n_feedback,
+        n_interactions=len(index.known) + dropped.others["interaction"],
+        n_feedback=n_feedback + dropped.others["feedback"],
         n_waiting=n_waiting,
         without_feedback=sorted(id for tenant, id in index.known if (tenant, id) not in rows),
         watermark=index.watermark,
@@ -186,6 +190,8 @@ def _as_row(event: dict[str, Any]) -> Row:
         role=event["role"],
         shown=event["shown"],
         consent=event.get("consent"),
+        task=event.get("task"),
+        env=event.get("env"),
     )
 
 

@@ -31,7 +31,10 @@ class FeedbackRow:
 
 @dataclass(slots=True)
 class Row:
-    """One interaction with its feedback; the gates fill in the rest."""
+    """One interaction with its feedback; the gates fill in the rest.
+
+    Within one run an id alone names a row: every row has the tenant of the run's `Scope`.
+    """
 
     tenant: str
     id: str
@@ -46,6 +49,8 @@ class Row:
     role: str
     shown: bool
     consent: dict[str, Any] | None
+    task: str | None = None
+    env: str | None = None
     feedback: list[FeedbackRow] = field(default_factory=list)
     correction: str | None = None
     score: float = 0.0
@@ -81,9 +86,14 @@ def question_of(messages: list[dict[str, str]]) -> str:
 
 @dataclass
 class Dropped:
-    """What did not pass, one line each, and how often each reason was given."""
+    """What did not pass, one line each, and how often each reason was given.
+
+    `others` are events of other tenants: counted, since their ids are none of this one's
+    business.
+    """
 
     lines: list[tuple[str, str, str, str]] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
 
     def interaction(self, row: Row, reason: str, detail: str = "") -> None:
         """Drop an interaction."""
@@ -96,4 +106,6 @@ class Dropped:
     def counts(self, kind: str) -> dict[str, int]:
         """Return reason → number of dropped rows of this kind."""
         reasons = Counter(reason for _, of, reason, _ in self.lines if of == kind)
+        if self.others[kind]:
+            reasons["other_tenant"] = self.others[kind]
         return dict(sorted(reasons.items()))

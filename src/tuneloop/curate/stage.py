@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuneloop.artefacts.golden import GoldenPrompt, read_golden
-from tuneloop.artefacts.stage import GoldenSet, LakeVersion, StageContext, StageOutput
+from tuneloop.artefacts.stage import GoldenSet, LakeVersion, Scope, StageContext, StageOutput
 from tuneloop.config.data import CurateConfig
 from tuneloop.errors import DataError
 
@@ -15,9 +16,18 @@ if TYPE_CHECKING:
 
 
 def curate(
-    lake: LakeVersion, golden: GoldenSet, config: CurateConfig, context: StageContext
+    lake: LakeVersion,
+    golden: GoldenSet,
+    config: CurateConfig,
+    context: StageContext,
+    *,
+    scope: Scope | None = None,
 ) -> StageOutput:
     """Join, redact, gate, weigh, deduplicate, guard and split one version of the lake.
+
+    Events outside `scope` (None: there is nothing outside) are dropped and counted as
+    `other_tenant`, `other_task` or `other_env`; the config may name another task or
+    environment than the run's.
 
     Files: `curated.parquet` (one row an interaction, in order of id), `preferences.parquet`
     (stated comparisons), `dropped.parquet` (what did not pass, and why), `summary.json`.
@@ -28,11 +38,12 @@ def curate(
     """
     from tuneloop.curate.write import write
 
-    result = _curation(lake, read_golden(golden.path("golden.jsonl")), config, context)
+    if scope is not None:
+        scope = replace(scope, task=config.task or scope.task, env=config.env or scope.env)
+    prompts = read_golden(golden.path("golden.jsonl"))
+    result = _curation(lake, prompts, config, context, scope)
     if not result.rows:
-        reasons = result.dropped.counts("interaction")
-        why = ", ".join(f"{reason} {n}" for reason, n in reasons.items())
-        raise DataError(f"no interaction passed curation: {why}", where="curate")
+        raise _nothing_left(result.dropped.counts("interaction"), scope)
     context.work.mkdir(parents=True, exist_ok=True)
     context.progress.start("curate: write")
     files, counts = write(result, context.work)
@@ -42,7 +53,11 @@ def curate(
 
 
 def _curation(
-    lake: LakeVersion, golden: list[GoldenPrompt], config: CurateConfig, context: StageContext
+    lake: LakeVersion,
+    golden: list[GoldenPrompt],
+    config: CurateConfig,
+    context: StageContext,
+    scope: Scope | None,
 ) -> Curation:
     """Every gate in its order; each takes rows and gives those that pass."""
     from tuneloop.curate.brigade import drop_brigades
@@ -60,8 +75,10 @@ def _curation(
     dropped = Dropped()
     redactor = Redactor(frozenset(config.redact.kinds))
     step("curate: join")
-    joined = load(str(lake.manifest.details["uri"]), lake.manifest.details["version"], dropped)
-    rows = pass_gates(joined, config, dropped)
+    details = lake.manifest.details
+    tenant = scope.tenant if scope else None
+    joined = load(str(details["uri"]), details["version"], dropped, tenant=tenant)
+    rows = pass_gates(joined, config, dropped, scope)
     if config.redact.enabled:
         step("curate: redact")
         redact_rows(rows, redactor)
@@ -78,6 +95,16 @@ def _curation(
     rows, leaks = guard(rows, golden, config.leak, dropped)
     split(rows, config.split, seed=context.seed)
     return Curation(joined, rows, dropped, dict(redactor.found), n_clusters, brigades, leaks)
+
+
+def _nothing_left(reasons: dict[str, int], scope: Scope | None) -> DataError:
+    why = ", ".join(f"{reason} {n}" for reason, n in reasons.items())
+    elsewhere = [name for name in ("tenant", "task", "env") if f"other_{name}" in reasons]
+    hint = ""
+    if scope and elsewhere:
+        mine = ", ".join(f"{name} {getattr(scope, name)!r}" for name in elsewhere)
+        hint = f"this run is of {mine}: set what the events state, in the run config"
+    return DataError(f"no interaction passed curation: {why}", where="curate", hint=hint)
 
 
 def _redact_golden(prompt: GoldenPrompt, redactor: Redactor) -> GoldenPrompt:

@@ -1,12 +1,17 @@
 """What is personal goes, what only looks like it stays, and the fast pass misses nothing."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tuneloop.curate.redact import Redactor, may_hold_personal_data
+from pydantic import ValidationError
 
-KINDS = frozenset({"email", "phone", "card", "iban", "ip", "secret"})
+from tuneloop.config.data import PersonalData, RedactConfig
+from tuneloop.curate.redact import _KINDS, Redactor, may_hold_personal_data
+
+KINDS = frozenset(get_args(PersonalData))
 FOUND = [
     ("mail jo.doe+x@mail.example.co.uk, thanks", "mail [EMAIL_1], thanks"),
     ("pay with 4111 1111 1111 1111 please", "pay with [CARD_1] please"),
@@ -105,3 +110,16 @@ def test_the_fast_pass_misses_nothing(text):
 )  # fmt: skip
 def test_no_text_takes_for_ever(bomb):
     redact(bomb)
+
+
+def test_a_kind_that_nothing_looks_for_is_refused():
+    assert KINDS == {kind for kind, _, _ in _KINDS} | {"secret"}
+    assert set(RedactConfig().kinds) == KINDS
+    with pytest.raises(ValidationError, match="email"):
+        RedactConfig(kinds=["emial"])
+
+
+def test_secrets_go_whatever_is_named():
+    redact = Redactor(frozenset({"email"}))
+    said = redact("my password: hunter2hunter2, call +44 20 7946 0958")
+    assert said == "my password: [SECRET_1], call +44 20 7946 0958"
