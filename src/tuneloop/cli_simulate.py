@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from json import dumps as json_dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,7 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
 
     given = {"labels": labels, "text_column": text_column, "label_column": label_column,
                  "golden_labels": golden_labels, "n": n, "seed": seed, "model": model}  # fmt: skip
-    overrides = [f"{KEYS[name]}={value}" for name, value in given.items() if value is not None]
+    overrides = _as_overrides({KEYS[k]: v for k, v in given.items() if v is not None})
     if labels is not None:
         overrides.append("scenario=labels")
     if champion_of is not None:
@@ -76,6 +77,11 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
     else:
         typer.echo(_text(report))
         typer.echo(f"try next: tuneloop run -c {out / 'run.yaml'}")
+
+
+def _as_overrides(given: dict[str, Any]) -> list[str]:
+    """Return options as `--set` takes them; quoted, so that a column called `5` stays a text."""
+    return [f"{key}={json_dumps(value, ensure_ascii=False)}" for key, value in given.items()]
 
 
 @contextlib.contextmanager
@@ -104,6 +110,16 @@ def _text(report: SimulateReport) -> str:
             f"{report.out}: {report.n_interactions:,} interactions, "
             f"{report.n_feedback:,} pieces of feedback ({signals})",
             f"golden set: {report.n_golden:,} prompts; malformed lines: {report.n_malformed}",
-            *(f"table: {n:,} {reason}" for reason, n in report.rows.items()),
+            *_tables(report.rows),
         ]
     )
+
+
+def _tables(rows: dict[str, int]) -> list[str]:
+    """Return a line a table: what became of its rows, without what did not happen."""
+    parts: dict[str, list[str]] = {}
+    for name, n in rows.items():
+        table, _, reason = name.partition(".")
+        if n:
+            parts.setdefault(table, []).append(f"{n:,} {reason.replace('_', ' ')}")
+    return [f"{table.replace('_', ' ')}: {', '.join(said)}" for table, said in parts.items()]

