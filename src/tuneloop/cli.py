@@ -32,21 +32,31 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Run the stage again although the store has it.")
 ]
+StoreOption = Annotated[str, typer.Option("--store", envvar="TUNELOOP_STORE", help="Store.")]
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line; errors a user can act on are printed without a traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        app(standalone_mode=True)
-    except TuneloopError as error:
-        from tuneloop.present import print_error
+    from tuneloop.present import print_error
 
-        print_error(error, as_json="--json" in sys.argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    as_json = "--json" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except TuneloopError as error:
+        print_error(error, as_json=as_json)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except typer.TyperException as error:  # how the command was called
+        usage: Any = error
+        if as_json:
+            print_error(TuneloopError(usage.format_message(), where="usage"), as_json=True)
+        else:
+            usage.show()
+        sys.exit(usage.exit_code)
+    if code == INTERRUPTED:
         typer.echo("interrupted; what was finished is kept, the same command goes on", err=True)
-        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -86,21 +96,22 @@ def validate(config: ConfigOption, set_: SetOption = None, json: JsonOption = Fa
 def plan(config: ConfigOption, set_: SetOption = None, json: JsonOption = False) -> None:
     """Show what a run would do: stages, what is cached, rows, tokens, memory, one example."""
     from tuneloop.plan import make_plan, plan_lines
-    from tuneloop.present import print_json
+    from tuneloop.present import show
 
-    result = make_plan(_pipeline(config, set_, quiet=True)[0])
-    print_json(result) if json else typer.echo("\n".join(plan_lines(result)))
+    show(make_plan(_pipeline(config, set_, quiet=True)[0]), plan_lines, as_json=json)
 
 
 @app.command()
 def schema(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("docs/reference"),
+    json: JsonOption = False,
 ) -> None:
     """Write the JSON schemas and the page of all config keys (docs/reference)."""
+    from tuneloop.present import show
     from tuneloop.schemas import write_reference
 
-    for path in write_reference(out):
-        typer.echo(str(path))
+    files = [str(path) for path in write_reference(out)]
+    show({"files": files}, lambda result: list(result["files"]), as_json=json)
 
 
 # -- the pipeline --------------------------------------------------------------------
@@ -119,6 +130,10 @@ def run(
     for option, value in (("--from", from_), ("--until", until)):
         if value not in STAGES:
             raise TuneloopError(f"{value!r} is no stage", where=option, hint=", ".join(STAGES))
+    if STAGES.index(from_) > STAGES.index(until):
+        raise TuneloopError(
+            f"--from {from_} comes after --until {until}", where="run", hint=" → ".join(STAGES)
+        )
     stages = STAGES[STAGES.index(from_) : STAGES.index(until) + 1]
     _run(config, set_, until=until, begin=from_, force=stages if force else (), json=json)
 
@@ -155,11 +170,13 @@ def decide(
     json: JsonOption = False,
 ) -> None:
     """Say PROMOTE, HOLD or REJECT, and why."""
+    from tuneloop.artefacts.decision import EXIT_CODES
+
     decision = _run(
         config, set_, until="decide", begin="lake", force=["decide"] if force else (), json=json
     )
-    if exit_code:
-        raise typer.Exit({"PROMOTE": 0, "HOLD": 10, "REJECT": 20}[decision["verdict"]])
+    if exit_code and decision:  # under a launcher rank 0 speaks for all
+        raise typer.Exit(EXIT_CODES[decision["verdict"]])
 
 
 # -- looking back --------------------------------------------------------------------
@@ -167,41 +184,50 @@ def decide(
 def status(config: ConfigOption, set_: SetOption = None, json: JsonOption = False) -> None:
     """Show the runs of this config's store, newest last, and the champion."""
     from tuneloop.history import status_lines, status_report
-    from tuneloop.present import print_json
+    from tuneloop.present import show
 
-    pipeline, _ = _pipeline(config, set_, quiet=True)
-    result = status_report(pipeline.store, pipeline.config.name, pipeline.systems.alias)
-    print_json(result) if json else typer.echo("\n".join(status_lines(result)))
+    run, store, alias = _alias(config, set_)
+    show(status_report(store, run.name, alias), status_lines, as_json=json)
 
 
 @app.command()
 def lineage(
-    what: Annotated[str, typer.Argument(help="A decision.json, or an artefact's digest.")],
-    store: Annotated[str, typer.Option(envvar="TUNELOOP_STORE", help="Store.")] = ".tuneloop",
+    what: Annotated[
+        str | None, typer.Argument(help="A decision.json, or an artefact's digest.")
+    ] = None,
+    store: StoreOption = ".tuneloop",
     events: Annotated[bool, typer.Option("--events", help="List the events it rests on.")] = False,
+    subject: Annotated[
+        str | None,
+        typer.Option("--subject", help="Instead, list all that learned from this person's events."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Walk from a decision back to the events it rests on."""
+    """Walk from a decision back to the events it rests on, or from a person to what learned."""
+    from tuneloop import lineage as walk
     from tuneloop.artefacts.store import Store
-    from tuneloop.history import lineage_lines, lineage_report
-    from tuneloop.present import print_json
+    from tuneloop.present import show
 
-    result = lineage_report(Store(store), what, events=events)
-    print_json(result) if json else typer.echo("\n".join(lineage_lines(result)))
+    if (what is None) == (subject is None):
+        raise TuneloopError("name a decision.json or digest, or --subject", where="lineage")
+    if subject is not None:
+        show(walk.subject_report(Store(store), subject), walk.subject_lines, as_json=json)
+    elif what is not None:
+        report = walk.lineage_report(Store(store), what, events=events)
+        show(report, walk.lineage_lines, as_json=json)
 
 
 @registry_app.command("list")
 def registry_list(
-    store: Annotated[str, typer.Option(envvar="TUNELOOP_STORE", help="Store.")] = ".tuneloop",
+    store: StoreOption = ".tuneloop",
     json: JsonOption = False,
 ) -> None:
     """List every champion and what it was before."""
     from tuneloop.artefacts.store import Store
     from tuneloop.history import registry_lines, registry_report
-    from tuneloop.present import print_json
+    from tuneloop.present import show
 
-    result = registry_report(Store(store))
-    print_json(result) if json else typer.echo("\n".join(registry_lines(result)))
+    show(registry_report(Store(store)), registry_lines, as_json=json)
 
 
 @registry_app.command("rollback")
@@ -216,19 +242,25 @@ def registry_rollback(
     import getpass
 
     from tuneloop.decide.registry import rollback
-    from tuneloop.present import print_json
+    from tuneloop.present import show
 
-    pipeline, _ = _pipeline(config, set_, quiet=True)
-    new = rollback(
-        pipeline.store, pipeline.systems.alias, actor=getpass.getuser(), reason=reason, to=to
-    )
-    if json:
-        print_json(new.model_dump(mode="json"))
-    else:
-        typer.echo(f"generation {new.number}: {new.system.name} {new.digest[:12]}")
+    _, store, alias = _alias(config, set_)
+    new = rollback(store, alias, actor=getpass.getuser(), reason=reason, to=to)
+    line = f"generation {new.number}: {new.system.name} {new.digest[:12]}"
+    show(new.model_dump(mode="json"), lambda _: [line], as_json=json)
 
 
 # -- shared by the verbs -------------------------------------------------------------
+def _alias(config: Path, set_: list[str] | None) -> tuple[Any, Any, Any]:
+    """Return a config, its store and its champion alias; no model is touched."""
+    from tuneloop.artefacts.store import Store
+    from tuneloop.config.load import load_config
+    from tuneloop.systems import alias_of
+
+    run = load_config(config, set_ or []).config
+    return run, Store(run.store), alias_of(run)
+
+
 def _pipeline(
     config: Path, set_: list[str] | None, *, quiet: bool, **options: Any
 ) -> tuple[Any, Any]:
@@ -262,9 +294,8 @@ def _run(
     if json:
         files = {stage: str(path) for stage, path in paths.items()}
         run_id = pipeline.record.run_id if pipeline.record else None
-        print_json(
-            {"run": run_id, "stages": lines.rows, "decision": decision or None, "files": files}
-        )
+        body = {"run": run_id, "stages": lines.rows, "notes": pipeline.notes}
+        print_json(body | {"decision": decision or None, "files": files})
     elif decision:
         typer.echo(verdict_end(decision, paths, config))
     return decision

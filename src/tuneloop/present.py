@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from tuneloop.artefacts.printable import printable, printable_json
 from tuneloop.errors import ConfigError, TuneloopError
 
 if TYPE_CHECKING:
     from tuneloop.artefacts.store import Artefact, Store
 
+T = TypeVar("T")
+
 
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    typer.echo(printable_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
+
+
+def show(value: T, lines: Callable[[T], list[str]], *, as_json: bool) -> None:
+    """Print a result as JSON, or as the lines that people read."""
+    if as_json:
+        print_json(value)
+    else:
+        typer.echo("\n".join(printable(line) for line in lines(value)))
 
 
 def print_error(error: TuneloopError, *, as_json: bool) -> None:
@@ -28,7 +40,7 @@ def print_error(error: TuneloopError, *, as_json: bool) -> None:
             body["problems"] = error.problems  # type: ignore[assignment]
         print_json({"error": body})
     else:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        typer.secho(printable(f"error: {error}", keep="\n"), fg="red", err=True)
 
 
 def artefact_row(artefact: Artefact, *, cached: bool | None = None) -> dict[str, Any]:
@@ -103,7 +115,7 @@ def verdict_end(decision: dict[str, Any], paths: dict[str, Path], config: Path) 
         lines += ["  tuneloop registry list   # the new champion and the ones before"]
     else:
         lines += [f"  tuneloop plan -c {config}   # rows, tokens and cost of another try"]
-    return "\n".join(lines)
+    return printable("\n".join(lines), keep="\n")
 
 
 def _short(path: Path) -> str:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from tuneloop.runtime.weights import ResolvedModel
 
 
+def alias_of(config: RunConfig) -> AliasName:
+    """Return the champion alias of a config's (tenant, task, environment)."""
+    return AliasName(tenant=config.tenant, task=config.task, env=config.env)
+
+
 @dataclass(frozen=True)
 class Systems:
     """Finds the systems a config speaks of, in the store and on this machine."""
@@ -27,8 +32,7 @@ class Systems:
     @property
     def alias(self) -> AliasName:
         """The champion alias of this (tenant, task, environment)."""
-        c = self.config
-        return AliasName(tenant=c.tenant, task=c.task, env=c.env)
+        return alias_of(self.config)
 
     def candidate(self, adapter: Artefact) -> ServedSystem:
         """Return the base with a new adapter."""

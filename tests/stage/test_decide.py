@@ -56,10 +56,8 @@ def test_a_rolled_back_first_promotion_returns_to_the_base_it_beat(store, tmp_pa
     _, output = run(store, tmp_path / "one", help_desk())
     decision = commit(store, Decision, "decide", output.files)
     alias = AliasName(tenant="acme", task="helpdesk", env="production")
-    moved = promote(
-        store, alias, decision=decision, candidate=TUNED,
-        actor="test", reason="better",
-    )  # fmt: skip
+    moved = promote(store, alias, decision=decision, candidate=TUNED, actor="test")
     assert moved.decision == decision.digest
+    assert moved.reason == json.loads(output.files["decision.json"].read_text())["reasons"][0]
     back = rollback(store, alias, actor="ann", reason="complaints")
     assert (back.number, back.digest, back.system) == (2, BASE.digest, BASE)

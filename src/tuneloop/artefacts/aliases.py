@@ -78,7 +78,10 @@ def list_aliases(store: Store) -> list[AliasName]:
     """Return every alias the store holds."""
     seen: dict[str, Any] = {}
     for path in store.list_paths("aliases"):
-        _, tenant, task, env, name, _ = path.split("/")
+        parts = path.split("/")
+        if len(parts) != 6:
+            continue  # nothing of ours
+        _, tenant, task, env, name, _ = parts
         alias = AliasName(tenant=tenant, task=task, env=env, name=name)
         seen[alias.prefix] = alias
     return list(seen.values())

@@ -23,16 +23,34 @@ class RunRecord:
 
 def open_run(store: Store, name: str, config: dict[str, Any]) -> RunRecord:
     """Record that a run begins, with its resolved config."""
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(3)}"
     body = json.dumps(config, indent=1).encode()
     store.put_if_absent(f"runs/{name}/{run_id}/config.json", body)
     return RunRecord(name, run_id, config)
 
 
-def record_stage(store: Store, run: RunRecord, stage: str, artefact: Artefact) -> None:
-    """Record which artefact a stage came to."""
+def record_stage(
+    store: Store, run: RunRecord, stage: str, artefact: Artefact, *, note: str | None = None
+) -> None:
+    """Record which artefact a stage came to, and what people should know of it."""
     row = {"kind": artefact.kind, "key": artefact.manifest.key, "digest": artefact.digest}
-    store.put(f"runs/{run.name}/{run.run_id}/stages/{stage}.json", json.dumps(row).encode())
+    if note:
+        row["note"] = note
+    store.put(_stage_path(run, stage), json.dumps(row).encode())
+
+
+def recorded(store: Store, run: RunRecord, stage: str) -> Artefact | None:
+    """Return what a stage of this run came to, or None before it is finished."""
+    data = store.get(_stage_path(run, stage))
+    return _artefact(store, json.loads(data)) if data else None
+
+
+def _stage_path(run: RunRecord, stage: str) -> str:
+    return f"runs/{run.name}/{run.run_id}/stages/{stage}.json"
+
+
+def _artefact(store: Store, row: dict[str, Any]) -> Artefact | None:
+    return store.find(row["kind"], row["key"], digest=row["digest"])
 
 
 def list_runs(store: Store, name: str | None = None) -> list[RunRecord]:
@@ -53,7 +71,7 @@ def newest_artefact(store: Store, name: str, stage: str) -> Artefact | None:
     """Return what a stage came to in the newest run of this name that finished it."""
     for run in reversed(list_runs(store, name)):
         row = run.stages.get(stage)
-        found = store.find(row["kind"], row["key"]) if row else None
+        found = _artefact(store, row) if row else None
         if found:
             return found
     return None

@@ -5,22 +5,29 @@ Layout below the root (a folder, or an s3://, gs:// or az:// address):
     blobs/<sha256>                                   bytes of one file
     digests/<digest>/<kind>/<key>                    empty; finds a manifest by its digest
     manifests/<kind>/<key>.json                      the commit, put only if absent
+    manifests/<kind>/<key>/<n>.json                  the same execution again (`--force`), n from 2
     aliases/<tenant>/<task>/<env>/<name>/<n>.json    generations of an alias (see aliases.py)
     runs/<run>/...                                   what was run with which config
 
-No rename is needed. A crash before the manifest leaves blobs nobody refers to.
+No rename is needed. A crash before the manifest leaves blobs nobody refers to. No manifest is
+ever replaced or deleted: the newest generation of a key is in force, older ones stay findable by
+their digest. A local folder is made at the first write; reading makes nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from tuneloop.artefacts.digest import digest_file
 from tuneloop.artefacts.manifest import FileRef, Manifest, contents_digest
@@ -83,7 +90,15 @@ class Store:
             work or (Path.home() / ".cache/tuneloop/work" if remote else Path(root) / "work")
         ).resolve()
         self.local_root = None if remote else Path(root).resolve()
-        self.objects = _open_objects(root)
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The object store; a local folder is made here."""
+        return _open_objects(self.root)
+
+    @property
+    def _empty(self) -> bool:
+        return self.local_root is not None and not self.local_root.is_dir()
 
     # -- plain objects ---------------------------------------------------------------
     def put(self, path: str, data: bytes) -> None:
@@ -102,6 +117,8 @@ class Store:
 
     def get(self, path: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
+        if self._empty:
+            return None
         try:
             return bytes(self.objects.get(path).bytes())
         except FileNotFoundError:
@@ -109,14 +126,32 @@ class Store:
 
     def list_paths(self, prefix: str) -> Iterator[str]:
         """Yield the paths below `prefix`, sorted."""
+        if self._empty:
+            return
         paths = [meta["path"] for batch in self.objects.list(prefix) for meta in batch]
         yield from sorted(paths)
 
     # -- artefacts -------------------------------------------------------------------
-    def find(self, kind: str, key: str) -> Artefact | None:
-        """Return the artefact of one execution, or None if it never committed."""
-        data = self.get(f"manifests/{kind}/{key}.json")
-        return Artefact(Manifest.model_validate_json(data), self) if data else None
+    def find(self, kind: str, key: str, *, digest: str | None = None) -> Artefact | None:
+        """Return the newest artefact of one execution, or None if it never committed.
+
+        Args:
+            kind: Which stage's.
+            key: Which execution.
+            digest: Only a generation with these contents.
+        """
+        for path in reversed(self._generations(kind, key)):
+            found = self._read(path)
+            if found and digest in (None, found.digest):
+                return found
+        return None
+
+    def list_artefacts(self, kind: str) -> Iterator[Artefact]:
+        """Yield every artefact of a kind, generations of a key included."""
+        for path in self.list_paths(f"manifests/{kind}"):
+            found = self._read(path)
+            if found:
+                yield found
 
     def by_digest(self, digest: str) -> list[Artefact]:
         """Return every execution that left these contents; `digest` may be a prefix.
@@ -124,19 +159,21 @@ class Store:
         Raises:
             StoreError: if none did, or the prefix fits several contents.
         """
+        if not re.fullmatch("[0-9a-f]{1,64}", digest):
+            raise StoreError(f"no artefact {digest!r}", where=self.root)
         hits = list(self.list_paths(f"digests/{digest}" if len(digest) == 64 else "digests"))
         split = [hit.split("/") for hit in hits]
-        split = [parts for parts in split if parts[1].startswith(digest)]
+        split = [parts for parts in split if len(parts) == 4 and parts[1].startswith(digest)]
         if len({parts[1] for parts in split}) > 1:
             raise StoreError(f"{digest!r} fits several artefacts", hint="give more digits")
-        found = [self.find(parts[2], parts[3]) for parts in split]
+        found = [self.find(kind, key, digest=whole) for _, whole, kind, key in split]
         artefacts = [artefact for artefact in found if artefact]
         if not artefacts:
             raise StoreError(f"no artefact {digest!r}", where=self.root)
         return artefacts
 
     def commit(self, draft: Manifest, files: Mapping[str, Path]) -> Artefact:
-        """Store `files`, then the manifest; the first writer of a key wins.
+        """Store `files`, then the manifest; the first writer of a key's generation wins.
 
         Args:
             draft: The manifest with `files` and `digest` left empty.
@@ -148,19 +185,16 @@ class Store:
         digest = contents_digest(draft.kind, refs)
         manifest = draft.model_copy(update={"files": refs, "digest": digest})
         self.put(f"digests/{digest}/{draft.kind}/{draft.key}", b"")
-        body = manifest.model_dump_json(indent=1).encode()
-        self.put_if_absent(f"manifests/{draft.kind}/{draft.key}.json", body)
+        folder = f"manifests/{draft.kind}/{draft.key}"
+        again = f"/{draft.generation:08d}" if draft.generation > 1 else ""
+        self.put_if_absent(f"{folder}{again}.json", manifest.model_dump_json(indent=1).encode())
         stored = self.find(draft.kind, draft.key)
         if stored is None:
             raise StoreError("the manifest just written cannot be read", where=self.root)
         return stored
 
-    def replace(self, manifest: Manifest) -> None:
-        """Forget one execution's manifest, so that it can be run again (`--force`)."""
-        self.objects.delete(f"manifests/{manifest.kind}/{manifest.key}.json")
-
     def checkout(self, manifest: Manifest) -> Path:
-        """Return a local folder with the artefact's files, made once per digest.
+        """Return a local folder with the artefact's files, read-only, made once per digest.
 
         Raises:
             StoreError: if a blob is missing or its bytes do not fit its digest.
@@ -179,6 +213,18 @@ class Store:
         except OSError:  # somebody else was first
             shutil.rmtree(partial, ignore_errors=True)
         return folder
+
+    def _read(self, path: str) -> Artefact | None:
+        data = self.get(path)
+        try:
+            return Artefact(Manifest.model_validate_json(data), self) if data else None
+        except ValidationError as error:
+            raise StoreError(f"no usable manifest: {error}", where=path) from error
+
+    def _generations(self, kind: str, key: str) -> list[str]:
+        """Return where a key's manifests may lie, oldest first."""
+        folder = f"manifests/{kind}/{key}"
+        return [f"{folder}.json", *self.list_paths(folder)]
 
     def _put_blob(self, path: Path) -> FileRef:
         ref = FileRef(digest=digest_file(path), n_bytes=path.stat().st_size)
@@ -213,6 +259,7 @@ class Store:
                 where=self.root,
                 hint="the store is damaged: delete that blob and run the stage with --force",
             )
+        target.chmod(0o444)  # it may be the blob itself, by another name
 
 
 def _open_objects(root: str) -> ObjectStore:

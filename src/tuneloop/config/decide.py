@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from tuneloop.config.base import Section
@@ -34,8 +36,8 @@ class DecideConfig(Section):
     n_bootstrap: int = Field(default=10_000, ge=100)
     """Resamples of the bootstrap and of the permutation test, for graded metrics, the judge
     and families."""
-    promote: bool = True
-    """Move the champion alias on PROMOTE."""
+    promote: bool | Literal["again"] = True
+    """Move the champion alias on PROMOTE; `again`: even to a system that was rolled back."""
 
 
 class ReportConfig(Section):

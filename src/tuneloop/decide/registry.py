@@ -21,13 +21,13 @@ def promote(
     decision: Decision | Mapping[str, Any],
     candidate: SystemSpec,
     actor: str,
-    reason: str,
+    again: bool = False,
 ) -> Generation | None:
     """Move the alias to the candidate by one generation; return it, or None if nothing moves.
 
     Nothing moves unless the verdict is PROMOTE. Promoting the champion again returns the
-    generation in force. A decision moves an alias once: after a rollback, running the same
-    thing again does not undo what a person did.
+    generation in force. What a person took back stays back: a system that was in force before
+    the newest rollback moves the alias only with `again`. The reason recorded is the verdict's.
 
     Args:
         store: Where the alias lies.
@@ -35,11 +35,12 @@ def promote(
         decision: The artefact, or the contents of its `decision.json` with its `digest`.
         candidate: The system to promote; the one the decision is about.
         actor: Who does it.
-        reason: Why.
+        again: Also promote a system that a rollback took out of force.
 
     Raises:
-        DecisionError: if the decision is about another system, the champion it was compared
-            with is no longer in force, or another writer was first.
+        DecisionError: if the decision is about another system, a rollback took the candidate
+            out of force, the champion it was compared with is no longer in force, or another
+            writer was first.
     """
     body, digest = _open(decision)
     if body["verdict"] != "PROMOTE":
@@ -49,9 +50,10 @@ def promote(
     now = history[-1] if history else None
     if now is not None and now.digest == candidate.digest:
         return now
-    if digest is not None and any(g.decision == digest for g in history):
-        return None
     _check_champion(now, body, alias)
+    if not again:
+        _check_not_taken_back(history, candidate, alias)
+    reason = body["reasons"][0]
     generation = _next(now, candidate, actor=actor, reason=reason, decision=digest)
     try:
         return advance(store, alias, generation)
@@ -134,6 +136,21 @@ def _check_champion(now: Generation | None, body: Mapping[str, Any], alias: Alia
         where=alias.prefix,
         hint="evaluate against the champion in force and decide again",
     )
+
+
+def _check_not_taken_back(
+    history: list[Generation], candidate: SystemSpec, alias: AliasName
+) -> None:
+    """Raise if a person rolled back behind the candidate; such a move rests on no decision."""
+    rollbacks = [i for i, generation in enumerate(history) if generation.decision is None]
+    before = history[: rollbacks[-1]] if rollbacks else []
+    if any(generation.digest == candidate.digest for generation in before):
+        raise DecisionError(
+            f"{candidate.name} ({candidate.digest[:12]}) was rolled back: "
+            f"{history[rollbacks[-1]].reason}",
+            where=alias.prefix,
+            hint="set decide.promote to again to promote it all the same",
+        )
 
 
 def _next(

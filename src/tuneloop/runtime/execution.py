@@ -21,7 +21,8 @@ from tuneloop.artefacts.store import Artefact, Store
 from tuneloop.errors import StoreError
 from tuneloop.runtime import environment
 
-OTHER_RANK_TIMEOUT_S = 3600.0
+OTHER_RANK_TIMEOUT_S = 24 * 3600.0
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -93,25 +94,24 @@ Work = Callable[[StageContext], StageOutput]
 
 
 def execute(
-    store: Store, job: Job, work: Work, *, progress: Progress, on_every_rank: bool = False
+    store: Store, job: Job, work: Work, *, progress: Progress, again: bool = False
 ) -> Artefact:
     """Return the job's artefact, running it only if the store does not hold it.
 
-    A second process that wants the same job waits for the first. Under a launcher rank 0
-    commits; the other ranks take part in the work only where it is distributed.
+    A second process that wants the same job waits for the first. Under a launcher this is for
+    rank 0; see `take_part` and `wait_for` for the others.
 
-    Raises:
-        StoreError: if another rank did not finish its part in time.
+    Args:
+        store: Where artefacts are.
+        job: What to run.
+        work: The stage.
+        progress: Where progress is shown.
+        again: Run it although the store holds it, as the next generation of its key.
     """
-    found = store.find(job.spec.name, job.key)
-    if found:
-        return found
-    folder = store.work / "stages" / job.spec.name / job.key
-    if rank() > 0:
-        if on_every_rank:
-            folder.mkdir(parents=True, exist_ok=True)
-            work(StageContext(work=folder, seed=job.seed, progress=progress))
-        return _await(store, job)
+    before = store.find(job.spec.name, job.key)
+    if before and not again:
+        return before
+    generation = before.manifest.generation + 1 if before else 1
     lock_path = store.work / "locks" / f"{job.spec.name}-{job.key}.lock"
     lock_path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(str(lock_path))
@@ -121,18 +121,53 @@ def execute(
         progress.say(f"{job.spec.name}: another process is at it; waiting")
         lock.acquire()
     try:
-        return store.find(job.spec.name, job.key) or _run(store, job, work, folder, progress)
+        found = store.find(job.spec.name, job.key)
+        if found and found.manifest.generation >= generation:
+            return found
+        folder = _work_folder(store, job)
+        draft, files = _run(job, generation, work, folder, progress)
+        artefact = store.commit(draft, files)
+        shutil.rmtree(folder, ignore_errors=True)
+        return artefact
     finally:
         lock.release()
 
 
-def _run(store: Store, job: Job, work: Work, folder: Path, progress: Progress) -> Artefact:
+def take_part(store: Store, job: Job, work: Work, *, progress: Progress) -> None:
+    """Do another rank's share of work that is distributed; rank 0 commits what comes out."""
+    work(StageContext(work=_work_folder(store, job), seed=job.seed, progress=progress))
+
+
+def wait_for(found: Callable[[], Artefact | None], what: str) -> Artefact:
+    """Return what rank 0 leaves, as soon as it is there.
+
+    Raises:
+        StoreError: if the launcher ended or a day passed without it.
+    """
+    launcher, deadline = os.getppid(), time.monotonic() + OTHER_RANK_TIMEOUT_S
+    while os.getppid() == launcher and time.monotonic() < deadline:
+        artefact = found()
+        if artefact:
+            return artefact
+        time.sleep(POLL_S)
+    raise StoreError(f"rank 0 did not finish {what}", where=f"rank {rank()}")
+
+
+def _work_folder(store: Store, job: Job) -> Path:
+    folder = store.work / "stages" / job.spec.name / job.key
     folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _run(
+    job: Job, generation: int, work: Work, folder: Path, progress: Progress
+) -> tuple[Manifest, Mapping[str, Path]]:
     started_at, started = datetime.now(UTC), time.monotonic()
     output = work(StageContext(work=folder, seed=job.seed, progress=progress))
     draft = Manifest(
         kind=job.spec.name,
         key=job.key,
+        generation=generation,
         digest="",
         files={},
         parents=list(job.parents),
@@ -146,16 +181,4 @@ def _run(store: Store, job: Job, work: Work, folder: Path, progress: Progress) -
         seconds=round(time.monotonic() - started, 3),
         peak_memory_gib=environment.peak_memory_gib(),
     )
-    artefact = store.commit(draft, output.files)
-    shutil.rmtree(folder, ignore_errors=True)
-    return artefact
-
-
-def _await(store: Store, job: Job) -> Artefact:
-    deadline = time.monotonic() + OTHER_RANK_TIMEOUT_S
-    while time.monotonic() < deadline:
-        found = store.find(job.spec.name, job.key)
-        if found:
-            return found
-        time.sleep(0.2)
-    raise StoreError(f"rank 0 did not commit {job.spec.name} in time", where=store.root)
+    return draft, output.files

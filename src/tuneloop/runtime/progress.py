@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tuneloop.artefacts.printable import printable
+
 LOG_EVERY_S = 15.0
 
 
@@ -52,12 +54,12 @@ class TerminalProgress:
     def start(self, description: str, *, total: int | None = None) -> None:
         """Begin a step, ending the one before."""
         self._close()
-        self._description, self._total, self._count = description, total, 0
+        self._description, self._total, self._count = printable(description), total, 0
         self._started = self._last_line = time.monotonic()
         if self.console.is_terminal:
             self._bars = Progress(
                 SpinnerColumn(),
-                TextColumn("  {task.description}"),
+                TextColumn("  {task.description}", markup=False),
                 BarColumn(bar_width=30),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -67,7 +69,7 @@ class TerminalProgress:
                 transient=True,
             )
             self._bars.start()
-            self._task = self._bars.add_task(description, total=total)
+            self._task = self._bars.add_task(self._description, total=total)
 
     def advance(self, n: int = 1) -> None:
         """Count units done."""
@@ -83,13 +85,13 @@ class TerminalProgress:
         if self._description:
             seconds = time.monotonic() - self._started
             self._close()
-            text = f"    {self._description}{': ' + note if note else ''} ({seconds:.0f} s)"
-            self.console.print(text, markup=False)
+            text = f"    {self._description}{': ' + printable(note) if note else ''}"
+            self.console.print(f"{text} ({seconds:.0f} s)", markup=False)
         self._description = ""
 
     def say(self, text: str) -> None:
         """Print one line above the bar."""
-        self.console.print(f"    {text}", markup=False)
+        self.console.print(f"    {printable(text, keep=chr(10))}", markup=False)
 
     def __enter__(self) -> TerminalProgress:
         return self

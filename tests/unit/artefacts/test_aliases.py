@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tuneloop.artefacts.aliases import AliasName, Generation, advance, current, generations
+from tuneloop.artefacts.aliases import (
+    AliasName,
+    Generation,
+    advance,
+    current,
+    generations,
+    list_aliases,
+)
 from tuneloop.artefacts.store import Store
 from tuneloop.artefacts.systems import SystemSpec
 from tuneloop.errors import DecisionError
@@ -56,3 +63,11 @@ def test_system_digest_ignores_names_and_covers_the_rest():
 def test_system_is_frozen(field: str):
     with pytest.raises(ValueError, match="frozen"):
         setattr(SystemSpec(name="a", model="m", base="b"), field, "x")
+
+
+def test_what_else_lies_among_aliases_is_passed_over(tmp_path: Path):
+    store = Store(str(tmp_path))
+    advance(store, ALIAS, generation(1, "one"))
+    store.put("aliases/README", b"")
+    store.put("aliases/a/b/c/d/e/f", b"")
+    assert list_aliases(store) == [ALIAS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -10,19 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from tuneloop.artefacts.manifest import Manifest, contents_digest
+from tuneloop.artefacts.manifest import FileRef, Manifest, contents_digest
 from tuneloop.artefacts.store import Store
 from tuneloop.errors import StoreError
 
 
-def draft(key: str, kind: str = "curate") -> Manifest:
-    return Manifest(kind=kind, key=key, digest="", files={}, started_at=datetime.now(UTC))
+def draft(key: str, kind: str = "curate", **fields) -> Manifest:
+    now = datetime.now(UTC)
+    return Manifest(kind=kind, key=key, digest="", files={}, started_at=now, **fields)
 
 
-def commit(store: Store, folder: Path, key: str = "k1", text: str = "hello", kind: str = "curate"):
+def commit(store: Store, folder: Path, key: str = "k1", text: str = "hello", **fields):
     path = folder / f"{key}.txt"
     path.write_text(text)
-    return store.commit(draft(key, kind), {"sub/a.txt": path})
+    return store.commit(draft(key, **fields), {"sub/a.txt": path})
 
 
 @pytest.fixture
@@ -106,14 +108,71 @@ def put_if_absent(path, data):
         os.kill(os.getpid(), 9)
     return real(path, data)
 store.put_if_absent = put_if_absent
-file = Path(sys.argv[1], "x.txt"); file.write_text("x")
+file = Path(sys.argv[2], "x.txt"); file.write_text("x")
 draft = Manifest(kind="build", key="k", digest="", files={}, started_at=datetime.now(UTC))
 store.commit(draft, {"x.txt": file})
 """
 
 
 def test_kill_before_the_manifest_leaves_nothing_readable(store: Store, tmp_path: Path):
-    run = subprocess.run([sys.executable, "-c", KILLED, store.root], check=False)
+    run = subprocess.run([sys.executable, "-c", KILLED, store.root, tmp_path], check=False)
     assert run.returncode == -9
     assert store.find("build", "k") is None
     assert commit(store, tmp_path, "k", kind="build").path("sub/a.txt").read_text() == "hello"
+
+
+def test_a_later_generation_is_in_force_and_the_earlier_one_is_never_mistaken(store, tmp_path):
+    old = commit(store, tmp_path, text="old")
+    new = commit(store, tmp_path, text="new", generation=2)
+    assert store.find("curate", "k1").digest == new.digest != old.digest
+    for one, text in ((old, "old"), (new, "new")):
+        (found,) = store.by_digest(one.digest)
+        assert found.manifest == one.manifest
+        assert found.path("sub/a.txt").read_text() == text
+        assert store.find("curate", "k1", digest=one.digest).manifest == one.manifest
+    assert store.find("curate", "k1", digest="0" * 64) is None
+    assert [a.digest for a in store.list_artefacts("curate")] == [old.digest, new.digest]
+
+
+def test_one_writer_of_a_generation_wins(store, tmp_path):
+    commit(store, tmp_path, text="old")
+    commit(store, tmp_path, text="new", generation=2)
+    assert commit(store, tmp_path, text="late", generation=2).path("sub/a.txt").read_text() == "new"
+
+
+def test_reading_makes_no_folder(store, tmp_path):
+    assert store.find("curate", "k1") is None
+    assert list(store.list_paths("runs")) == []
+    with pytest.raises(StoreError, match="no artefact"):
+        store.by_digest("abc")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("digest", ["../../etc", "", "digests"])
+def test_what_is_no_digest_is_no_artefact(store, digest):
+    with pytest.raises(StoreError, match="no artefact"):
+        store.by_digest(digest)
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "a/../../b", "a/./b", ".", "", "a//b", "..\\a"])
+def test_no_manifest_names_a_file_outside_its_folder(store, tmp_path, name):
+    ref = FileRef(digest="0" * 64, n_bytes=1)
+    with pytest.raises(ValueError, match="no relative file name"):
+        Manifest(kind="a", key="k", digest="", files={name: ref}, started_at=datetime.now(UTC))
+    good = commit(store, tmp_path).manifest.model_dump_json()
+    evil = good.replace('"sub/a.txt"', json.dumps(name))
+    store.put("manifests/curate/evil.json", evil.encode())
+    with pytest.raises(StoreError, match="no usable manifest"):
+        store.find("curate", "evil")
+
+
+@pytest.mark.parametrize("field", ["digest", "key", "kind"])
+def test_no_manifest_leads_a_checkout_elsewhere(store, tmp_path, field):
+    manifest = commit(store, tmp_path).manifest
+    with pytest.raises(ValueError, match="pattern"):
+        Manifest.model_validate(manifest.model_dump() | {field: "../../elsewhere"})
+
+
+def test_files_of_an_artefact_are_read_only(store, tmp_path):
+    path = commit(store, tmp_path).path("sub/a.txt")
+    assert path.stat().st_mode & 0o777 == 0o444

@@ -27,6 +27,7 @@ def system(name):
 def decision(champion, candidate, verdict="PROMOTE", digest=None):
     return {
         "verdict": verdict,
+        "reasons": ["better"],
         "digest": digest or f"{champion.name}-{candidate.name}",
         "systems": {
             "champion": {"digest": champion.digest, "spec": champion.model_dump(mode="json")},
@@ -35,10 +36,10 @@ def decision(champion, candidate, verdict="PROMOTE", digest=None):
     }
 
 
-def move(store, champion, candidate, **changes):
+def move(store, champion, candidate, *, again=False, **changes):
     return promote(
         store, ALIAS, decision=decision(champion, candidate, **changes),
-        candidate=candidate, actor="test", reason="better",
+        candidate=candidate, actor="test", again=again,
     )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def test_another_system_than_the_one_decided_on_is_refused(store):
     with pytest.raises(DecisionError, match="candidate"):
         promote(
             store, ALIAS, decision=decision(BASE, system("a")),
-            candidate=system("b"), actor="test", reason="smuggled",
+            candidate=system("b"), actor="test",
         )  # fmt: skip
 
 
@@ -103,12 +104,31 @@ def test_a_rollback_with_nothing_behind_it_says_so(store):
         rollback(store, ALIAS, actor="ann", reason="?")
 
 
-def test_the_same_decision_does_not_undo_a_rollback(store):
+@pytest.mark.parametrize("digest", [None, "another-evaluation"])
+def test_no_run_undoes_a_rollback_unless_told_to(store, digest):
     move(store, BASE, system("a"))
     move(store, system("a"), system("b"))
     rollback(store, ALIAS, actor="ann", reason="complaints")
-    assert move(store, system("a"), system("b")) is None
+    with pytest.raises(DecisionError, match="was rolled back: complaints"):
+        move(store, system("a"), system("b"), digest=digest)
     assert current(store, ALIAS).system.name == "a"
+    assert move(store, system("a"), system("b"), digest=digest, again=True).number == 4
+    assert current(store, ALIAS).system.name == "b"
+
+
+def test_a_system_behind_the_one_rolled_back_to_stays_back_and_a_new_one_moves_on(store):
+    move(store, BASE, system("a"))
+    move(store, system("a"), system("b"))
+    rollback(store, ALIAS, actor="ann", reason="both bad", to=1)
+    assert move(store, system("a"), system("c")).system.name == "c"
+    with pytest.raises(DecisionError, match="rolled back"):
+        move(store, system("c"), system("b"))
+
+
+def test_without_a_rollback_an_earlier_champion_may_win_again(store):
+    move(store, BASE, system("a"))
+    move(store, system("a"), system("b"))
+    assert move(store, system("b"), system("a")).number == 3
 
 
 RACE = """
@@ -126,13 +146,14 @@ while len(list(Path(root).glob("*.ready"))) < 2:
     time.sleep(0.001)
 try:
     promote(store, AliasName(**job["alias"]), decision=job["decision"], candidate=candidate,
-            actor="race", reason="better")
+            actor="race")
 except DecisionError:
     sys.exit(1)
 """
 
 
 def test_of_two_processes_exactly_one_wins(store):
+    Path(store.root).mkdir()
     racers = []
     for name in ("a", "b"):
         job = {

@@ -9,10 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tuneloop.artefacts.manifest import Counts, Parent
 from tuneloop.artefacts.stage import StageContext, StageOutput
 from tuneloop.artefacts.store import Store
-from tuneloop.runtime.execution import Job, StageSpec, execute, make_job
+from tuneloop.errors import StoreError
+from tuneloop.runtime import execution
+from tuneloop.runtime.execution import Job, StageSpec, execute, make_job, take_part, wait_for
 from tuneloop.runtime.progress import SilentProgress
 
 SPEC = StageSpec("curate", ("artefacts/digest.py",))
@@ -116,3 +120,45 @@ def test_kill_then_run_again(tmp_path: Path):
     assert store.find("curate", job().key) is None
     out, _ = slow(tmp_path, 0).communicate(timeout=60)
     assert store.find("curate", job().key).digest == out.strip()
+
+
+def test_again_runs_it_again_and_keeps_what_was(tmp_path: Path):
+    store, work = Store(str(tmp_path)), Work()
+    first = execute(store, job(), work, progress=SilentProgress())
+    second = execute(store, job(), work, progress=SilentProgress(), again=True)
+    assert work.runs == 2
+    assert (first.manifest.generation, second.manifest.generation) == (1, 2)
+    assert store.find("curate", job().key).manifest == second.manifest
+    assert [a.manifest for a in store.list_artefacts("curate")] == [first.manifest, second.manifest]
+
+
+def test_again_that_dies_leaves_the_finished_artefact(tmp_path: Path):
+    store = Store(str(tmp_path))
+    first = execute(store, job(), Work(), progress=SilentProgress())
+
+    def die(context: StageContext) -> StageOutput:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(store, job(), die, progress=SilentProgress(), again=True)
+    assert store.find("curate", job().key).manifest == first.manifest
+
+
+def test_another_rank_takes_part_and_commits_nothing(tmp_path: Path):
+    store, work = Store(str(tmp_path)), Work()
+    take_part(store, job(), work, progress=SilentProgress())
+    assert work.runs == 1
+    assert store.find("curate", job().key) is None
+
+
+def test_waiting_ends_with_the_launcher(monkeypatch):
+    parents = iter([10, 10, 10, 1])
+    monkeypatch.setattr(execution.os, "getppid", lambda: next(parents))
+    with pytest.raises(StoreError, match="rank 0 did not finish sft"):
+        wait_for(lambda: None, "sft")
+
+
+def test_waiting_is_not_for_ever(monkeypatch):
+    monkeypatch.setattr(execution, "OTHER_RANK_TIMEOUT_S", 0.0)
+    with pytest.raises(StoreError, match="rank 0"):
+        wait_for(lambda: None, "sft")
