@@ -12,7 +12,9 @@ from tuneloop.artefacts.digest import digest_json
 class Sampling(BaseModel):
     """How tokens are drawn; temperature 0 is greedy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     temperature: float = Field(default=0.0, ge=0)
     """0 takes the likeliest token each time."""
@@ -51,5 +53,9 @@ class SystemSpec(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all that changes an answer."""
+        """SHA-256 over the fields above but `name` and `model`: what people decide about a system.
+
+        How the server computes (engine version, dtype, eager mode) can change an answer, too; it
+        is recorded in the evaluation and in its key, not here.
+        """
         return digest_json(self.model_dump(mode="json", exclude={"name", "model"}))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
 
 from tuneloop.artefacts.systems import Sampling
-from tuneloop.config.base import Section
+from tuneloop.config.base import Address, Conflict, Section, VariableName
 
 
 class EngineConfig(Section):
@@ -16,12 +17,12 @@ class EngineConfig(Section):
     backend: Literal["vllm", "url", "transformers"] = "vllm"
     """`vllm`: started and stopped here. `url`: an OpenAI-compatible server. `transformers`:
     in-process, for tests and tiny models."""
-    url: str | None = None
+    url: Address | None = None
     """Base address of the server, e.g. http://127.0.0.1:8000/v1, for backend `url`."""
     served_model: str | None = None
     """The model's name at that server."""
-    api_key_env: str | None = None
-    """Environment variable that holds the key; the key itself is never stored."""
+    api_key_env: VariableName | None = None
+    """Name of the environment variable that holds the key; the key itself is never stored."""
     dtype: Literal["bfloat16", "float32", "float16"] = "bfloat16"
     """Compute type of the server."""
     max_model_len: int = Field(default=2048, gt=0)
@@ -39,11 +40,12 @@ class EngineConfig(Section):
     max_in_flight: int = Field(default=64, ge=1)
     """Requests at a time."""
 
-    def conflicts(self) -> list[str]:
+    def conflicts(self) -> Iterator[Conflict]:
         """A server that runs already must be named."""
         if self.backend == "url" and not (self.url and self.served_model):
-            return ["backend url needs url and served_model"]
-        return []
+            yield Conflict(
+                ("backend", "url", "served_model"), "backend url needs url and served_model"
+            )
 
 
 class JudgeConfig(Section):
@@ -82,9 +84,10 @@ class JudgeConfig(Section):
 class EvaluateConfig(Section):
     """Champion and candidate on the golden set."""
 
-    champion: str = "alias"
+    champion: str = Field(default="alias", pattern=r"^(alias|base|[0-9a-f]{6,64})$")
     """`alias`: the champion of (tenant, task, env), or the base where none was promoted yet.
-    `base`: the base model. Otherwise the digest of an adapter in the store."""
+    `base`: the base model. Otherwise the digest of an adapter in the store, or at least
+    its first six digits."""
     engine: EngineConfig = EngineConfig()
     """What answers."""
     sampling: Sampling = Sampling()

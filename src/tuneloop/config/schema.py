@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field
 
-from tuneloop.config.base import Section
+from tuneloop.config.base import Address, Conflict, Section, holds_credentials
 from tuneloop.config.data import BuildConfig, CurateConfig, LakeConfig
 from tuneloop.config.decide import DecideConfig, ReportConfig
 from tuneloop.config.evaluate import EvaluateConfig
 from tuneloop.config.train import TrainConfig
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+STORE = ".tuneloop"
 
 
 class ModelConfig(Section):
@@ -47,7 +49,11 @@ class RunConfig(Section):
     """Which task of theirs."""
     env: str = Field(default="production", pattern=NAME)
     """Which environment the champion serves."""
-    store: str = Field(default_factory=lambda: os.environ.get("TUNELOOP_STORE", ".tuneloop"))
+    store: Address = Field(
+        default_factory=lambda: os.environ.get("TUNELOOP_STORE", STORE),
+        validate_default=True,
+        json_schema_extra={"default": STORE},
+    )
     """Where artefacts are kept: a folder (relative to where the command runs) or an
     s3://, gs:// or az:// address. TUNELOOP_STORE sets the default."""
     model: ModelConfig
@@ -69,20 +75,28 @@ class RunConfig(Section):
     report: ReportConfig = ReportConfig()
     """The report."""
 
-    def conflicts(self) -> list[str]:
+    def conflicts(self) -> Iterator[Conflict]:
         """A run needs a candidate, and a judge where the judge is the metric."""
-        problems = []
         if not (self.train.sft.enabled or self.train.dpo.enabled):
-            problems.append("train.sft and train.dpo are both off: there is no candidate")
+            yield Conflict(
+                ("train.sft.enabled", "train.dpo.enabled"),
+                "train.sft and train.dpo are both off: there is no candidate",
+            )
         if self.decide.metric == "judge" and self.evaluate.judge.role != "deciding":
-            problems.append("decide.metric judge needs evaluate.judge.role deciding")
-        return problems
+            yield Conflict(
+                ("decide.metric", "evaluate.judge.role"),
+                "decide.metric judge needs evaluate.judge.role deciding",
+            )
+        if holds_credentials(self.lake.uri or ""):
+            yield Conflict(
+                ("lake.uri",), "lake.uri is stored with the run: no user or password in it"
+            )
 
 
-def config_json_schema() -> dict[str, Any]:
-    """Return the JSON schema of a run config, for editors."""
-    schema = RunConfig.model_json_schema()
-    schema["title"] = "tuneloop run config"
+def config_json_schema(model: type[Section], title: str) -> dict[str, Any]:
+    """Return the JSON schema of a config, for editors."""
+    schema = model.model_json_schema()
+    schema["title"] = title
     schema["properties"]["extends"] = {
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
         "description": "Base config or configs this one changes; relative to this file.",

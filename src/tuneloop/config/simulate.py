@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
 from tuneloop.artefacts.systems import Sampling
-from tuneloop.config.base import Section
+from tuneloop.config.base import Conflict, Section
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -55,11 +56,13 @@ class ChampionConfig(Section):
     sampling: Sampling = Sampling(max_tokens=128)
     """Served: how answers are drawn."""
 
-    def conflicts(self) -> list[str]:
+    def conflicts(self) -> Iterator[Conflict]:
         """Shares are of one whole."""
         if self.right_fraction + self.wrong_fraction > 1:
-            return ["right_fraction and wrong_fraction add up to more than 1"]
-        return []
+            yield Conflict(
+                ("right_fraction", "wrong_fraction"),
+                "right_fraction and wrong_fraction add up to more than 1",
+            )
 
 
 class PeopleConfig(Section):
@@ -88,11 +91,11 @@ class PeopleConfig(Section):
     consent_unknown_fraction: float = Field(default=0.04, ge=0, le=1)
     """Share of persons nobody asked."""
 
-    def conflicts(self) -> list[str]:
+    def conflicts(self) -> Iterator[Conflict]:
         """Somebody must be there."""
-        if not self.corrects + self.thumbs + self.stars + self.comments + self.behaves > 0:
-            return ["the shares of people are all 0"]
-        return []
+        shares = ("corrects", "thumbs", "stars", "comments", "behaves")
+        if not any(getattr(self, share) for share in shares):
+            yield Conflict(shares, "the shares of people are all 0")
 
 
 class AdversaryConfig(Section):
@@ -164,13 +167,14 @@ class SimulateConfig(Section):
     noise: NoiseConfig = NoiseConfig()
     """Duplicates, personal data, broken lines."""
 
-    def conflicts(self) -> list[str]:
+    def conflicts(self) -> Iterator[Conflict]:
         """A table is given where, and only where, one is read."""
         if self.scenario == "labels" and not self.labels.path:
-            return ["scenario labels needs labels.path"]
+            yield Conflict(("scenario", "labels.path"), "scenario labels needs labels.path")
         if self.scenario == "helpdesk" and self.labels.path:
-            return ["labels.path is read by scenario labels only"]
-        return []
+            yield Conflict(
+                ("labels.path", "scenario"), "labels.path is read by scenario labels only"
+            )
 
     @property
     def crowd(self) -> PeopleConfig:

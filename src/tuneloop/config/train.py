@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
 
-from tuneloop.config.base import Section
+from tuneloop.config.base import Conflict, Section
 
 
 class LoraConfig(Section):
@@ -77,21 +78,25 @@ class TrainerConfig(Section):
     lora: LoraConfig = LoraConfig()
     """The adapter. DPO on an SFT adapter goes on with that one and does not read this."""
 
-    def conflicts(self) -> list[str]:
+    def conflicts(self) -> Iterator[Conflict]:
         """What no trainer could do."""
-        found = []
         if self.global_batch_size % self.micro_batch_size:
-            found.append(
+            yield Conflict(
+                ("global_batch_size", "micro_batch_size"),
                 f"global_batch_size {self.global_batch_size} is not a multiple of "
-                f"micro_batch_size {self.micro_batch_size}"
+                f"micro_batch_size {self.micro_batch_size}",
             )
         if self.early_stopping_patience and self.save_steps != self.eval_steps:
-            found.append("early_stopping_patience needs save_steps equal to eval_steps")
-        if self.quantisation == "nf4" and self.lora.init in ("pissa", "olora"):
-            found.append(
-                f"lora.init {self.lora.init} moves the base weights, which quantisation nf4 freezes"
+            yield Conflict(
+                ("early_stopping_patience", "save_steps", "eval_steps"),
+                "early_stopping_patience needs save_steps equal to eval_steps",
             )
-        return found
+        if self.quantisation == "nf4" and self.lora.init in ("pissa", "olora"):
+            yield Conflict(
+                ("lora.init", "quantisation"),
+                f"lora.init {self.lora.init} moves the base weights, "
+                "which quantisation nf4 freezes",
+            )
 
 
 class SftConfig(TrainerConfig):
@@ -118,19 +123,24 @@ class DpoConfig(TrainerConfig):
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     """Share of pairs assumed flipped; read by `robust` and `exo_pair` only."""
 
-    def conflicts(self) -> list[str]:
+    def conflicts(self) -> Iterator[Conflict]:
         """Losses and their knobs fit together."""
-        found = super().conflicts()
+        yield from super().conflicts()
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
-            found.append("loss_weights needs one weight per loss_type")
+            yield Conflict(
+                ("loss_weights", "loss_type"), "loss_weights needs one weight per loss_type"
+            )
+        smoothing = ("label_smoothing", "loss_type")
         if self.label_smoothing and not {"robust", "exo_pair"} & set(self.loss_type):
-            found.append(
+            yield Conflict(
+                smoothing,
                 "label_smoothing is read by loss_type robust and exo_pair only; "
-                f"{', '.join(self.loss_type)} would ignore it"
+                f"{', '.join(self.loss_type)} would ignore it",
             )
         if "exo_pair" in self.loss_type and not self.label_smoothing:
-            found.append("loss_type exo_pair needs label_smoothing above 0, such as 1e-3")
-        return found
+            yield Conflict(
+                smoothing, "loss_type exo_pair needs label_smoothing above 0, such as 1e-3"
+            )
 
 
 class TrackingConfig(Section):

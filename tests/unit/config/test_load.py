@@ -50,9 +50,9 @@ decide: {metric: judge}
     for line, part in (
         (6, "did you mean 'lr'"),
         (7, "did you mean 'bf16'"),
-        (8, "label_smoothing is read by"),
+        (9, "label_smoothing is read by"),
         (10, "did you mean 'dedupe'"),
-        (1, "decide.metric judge needs"),
+        (11, "decide.metric judge needs"),
     ):
         assert any(f"run.yaml:{line}:" in p and part in p for p in found), (line, part, joined)
 
@@ -105,7 +105,7 @@ def test_every_flag_can_be_turned_on_and_off(tmp_path: Path):
 
 def test_bad_override_names_itself(tmp_path: Path):
     found = problems(write(tmp_path, GOOD), ["train.dpo.bta=2", "nonsense"])
-    assert any("--set train.dpo.bta=2" in p and "'beta'" in p for p in found)
+    assert any("--set train.dpo.bta: " in p and "'beta'" in p for p in found)
     assert any("--set nonsense" in p for p in found)
 
 
@@ -118,8 +118,35 @@ def test_no_config_at_all_is_a_clear_error(tmp_path: Path, text: str):
     assert problems(write(tmp_path, text))
 
 
-def test_missing_file(tmp_path: Path):
-    assert any("no such file" in p for p in problems(tmp_path / "absent.yaml"))
+def test_missing_file_is_the_one_problem(tmp_path: Path):
+    (found,) = problems(tmp_path / "absent.yaml")
+    assert "there is no file" in found
+
+
+def test_missing_base_names_the_line_and_nothing_that_follows_from_it(tmp_path: Path):
+    found = problems(write(tmp_path, "seed: 3\nextends: [absent.yaml, gone.yaml]\nsede: 1\n"))
+    assert len(found) == 2
+    assert all("run.yaml:2: there is no file" in p for p in found)
+
+
+def test_home_folder_is_resolved(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = write(tmp_path, GOOD + "store: ~/st\nlake: {uri: ~/table}\n")
+    config = load_config(path).config
+    assert config.store == str(tmp_path / "st")
+    assert config.lake.uri == str(tmp_path / "table")
+    monkeypatch.setenv("TUNELOOP_STORE", "~/other")
+    assert load_config(write(tmp_path, GOOD)).config.store == str(tmp_path / "other")
+
+
+def test_values_beside_an_override_keep_their_place(tmp_path: Path):
+    path = write(tmp_path, GOOD + "evaluate:\n  metrics: [\n    token_f2]\n")
+    (found,) = problems(path)
+    assert "run.yaml:6:" in found
+    (found,) = problems(path, ["evaluate.metrics=[token_f3]"])
+    assert found.startswith("--set evaluate.metrics: ")
+    (found,) = problems(write(tmp_path, GOOD), ["name.first=x"])
+    assert found.startswith("--set name.first: ")
 
 
 def test_hub_ids_stay_and_paths_become_absolute(tmp_path: Path):
