@@ -1,5 +1,6 @@
 """Every shipped config loads: one test reaches them all."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,17 @@ def test_every_shipped_config_is_valid(path):
     loaded = load_config(path)
     assert loaded.config.name
     assert path.read_text(encoding="utf-8").startswith("#"), "say on line one what it is for"
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_the_data_a_config_names_is_shipped_or_its_head_says_where_it_comes_from(path):
+    config = load_config(path).config
+    files = [Path(name) for name in (*config.lake.events, config.golden.path)]
+    if path.parent.name != "recipes":
+        assert [name for name in files if not name.is_file()] == []
+        return
+    head = "".join(
+        itertools.takewhile(lambda line: line.startswith("#"), path.open(encoding="utf-8"))
+    )
+    for folder in {name.parent.name for name in files}:
+        assert f" {folder}/" in head or f"--out {folder}\n" in head, f"where is {folder}/ from?"

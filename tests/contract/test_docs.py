@@ -22,6 +22,7 @@ UNWANTED = {
     "a package registry": r"pypi\.org|pythonhosted|download\.pytorch\.org|index-url|find-links",
     "an issue number": r"\bissues? #?\d",
     "something unfinished": r"\b(?:TODO|FIXME|XXX|TBD)\b",
+    "a place to fill in": r"\b[A-Z0-9]{3,}_(?:TEXT|RESULT)\b",
     "a private folder": r"\bshared/(?:design|reference)\b|\bhouse\.md\b",
 }
 
@@ -121,6 +122,11 @@ def test_every_documented_make_target_exists(page):
     named = re.findall(r"`make ([a-z]+)", text)
     named += [line.split()[1] for line in shell_lines(text) if re.match(r"make [a-z]", line)]
     assert not set(named) - targets
+
+
+@pytest.mark.parametrize("text", ["DEMO_TEXT", "`TURN2_RESULT`", "see POISON_RESULT."])
+def test_a_place_to_fill_in_is_found(text):
+    assert re.search(UNWANTED["a place to fill in"], text)
 
 
 def test_no_file_speaks_of_anything_but_the_project(repo_files):

@@ -28,14 +28,26 @@ def test_schemas_are_valid_json_schemas(name):
     Draft202012Validator.check_schema(SCHEMAS[name])
 
 
-def test_every_key_of_the_run_config_is_described():
+def test_the_reference_is_the_same_on_every_machine(monkeypatch):
+    monkeypatch.setenv("TUNELOOP_STORE", "s3://elsewhere")
+    assert reference_files() == GENERATED
+    assert '| `store` | `".tuneloop"` |' in GENERATED["config.md"]
+
+
+def test_a_default_that_the_section_above_gives_is_the_one_shown():
+    _, _, sampling = GENERATED["simulate.md"].partition("## `champion.sampling`")
+    assert "| `max_tokens` | `128` |" in sampling
+
+
+@pytest.mark.parametrize("name", ["run-config.schema.json", "simulate.schema.json"])
+def test_every_key_of_a_config_is_described(name):
     def undescribed(schema, where):
         for key, value in schema.get("properties", {}).items():
             if "description" not in value and "const" not in value:
                 yield f"{where}.{key}"
 
-    config = SCHEMAS["run-config.schema.json"]
+    config = SCHEMAS[name]
     missing = [*undescribed(config, "")]
-    for name, schema in config.get("$defs", {}).items():
-        missing += undescribed(schema, name)
+    for section, schema in config.get("$defs", {}).items():
+        missing += undescribed(schema, section)
     assert not missing
