@@ -125,7 +125,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Run the pipeline; stages whose inputs did not change come from the store."""
-    from tuneloop.pipeline import STAGES
+    from tuneloop.stages import STAGES
 
     for option, value in (("--from", from_), ("--until", until)):
         if value not in STAGES:

@@ -49,6 +49,7 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
     json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Make production traffic with known truth: events, golden set, truth, run.yaml."""
+    from tuneloop.artefacts.printable import printable
     from tuneloop.config.load import load_model
     from tuneloop.config.simulate import SimulateConfig
     from tuneloop.present import print_json
@@ -75,7 +76,7 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
     if json:
         print_json(report.model_dump(mode="json"))
     else:
-        typer.echo(_text(report))
+        typer.echo(printable(_text(report), keep="\n"))
         typer.echo(f"try next: tuneloop run -c {out / 'run.yaml'}")
 
 

@@ -87,6 +87,68 @@ def test_registry_of_an_empty_store(tmp_path: Path):
     assert json.loads(done.stdout) == []
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("registry", "list"),
+        ("lineage", "abcdef"),
+        ("lineage", "--subject", "ann"),
+        ("status", "-c", "run.yaml"),
+        ("plan", "-c", "run.yaml"),
+        ("registry", "rollback", "-c", "run.yaml", "--reason", "r"),
+    ],
+)
+def test_looking_makes_no_store(config: Path, args: tuple[str, ...]):
+    (config.parent / "golden.jsonl").write_text("")
+    done = tuneloop(*args, cwd=config.parent)
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in config.parent.iterdir()) == ["golden.jsonl", "run.yaml"]
+
+
+def test_status_and_rollback_need_no_base_model(config: Path):
+    config.write_text(GOOD.replace("tiny-random", "/no/such/model"))
+    assert "none promoted" in tuneloop("status", "-c", str(config), cwd=config.parent).stdout
+    args = ("registry", "rollback", "-c", str(config), "--reason", "r")
+    assert "nothing was ever promoted" in tuneloop(*args, cwd=config.parent).stderr
+
+
+def test_until_before_from_is_an_error(config: Path):
+    args = ("run", "-c", str(config), "--from", "report", "--until", "lake", "--json")
+    done = tuneloop(*args, cwd=config.parent)
+    assert done.returncode == 1
+    assert "--from report comes after --until lake" in json.loads(done.stdout)["error"]["what"]
+
+
+@pytest.mark.parametrize("args", [("run",), ("run", "--no-such-option"), ("rnu",)])
+def test_wrong_usage_is_json_where_json_is_asked_for(tmp_path: Path, args: tuple[str, ...]):
+    done = tuneloop(*args, "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["where"] == "usage"
+    plain = tuneloop(*args, cwd=tmp_path)
+    assert (plain.returncode, plain.stdout) == (2, "")
+    assert "Usage:" in plain.stderr
+
+
+def test_lineage_takes_one_way(tmp_path: Path):
+    for args in ((), ("abc", "--subject", "ann")):
+        done = tuneloop("lineage", *args, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "--subject" in done.stderr
+
+
+def test_schema_json_names_what_was_written(tmp_path: Path):
+    done = tuneloop("schema", "--out", "reference", "--json", cwd=tmp_path)
+    files = json.loads(done.stdout)["files"]
+    assert files
+    assert all((tmp_path / file).is_file() for file in files)
+
+
+def test_errors_cannot_steer_the_terminal(tmp_path: Path):
+    done = tuneloop("lineage", "a\x1b]0;x\x07\u202e", "--store", "s", cwd=tmp_path)
+    assert not set(done.stderr) & {"\x1b", "\x07", "\u202e"}
+    assert "\\x1b]0;x\\x07\\u202e" in done.stderr
+
+
 def test_served_champion_needs_a_system(tmp_path: Path):
     done = tuneloop("simulate", "--out", "x", "--set", "champion.kind=served", cwd=tmp_path)
     assert done.returncode == 1

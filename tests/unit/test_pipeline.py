@@ -1,0 +1,278 @@
+"""The pipeline: what is reused, what is said about it, what moves the champion, what ranks do."""
+
+import threading
+import time
+
+import pytest
+from pipelines import Loop, stub
+
+from tuneloop import plan
+from tuneloop.artefacts import runs
+from tuneloop.artefacts.aliases import current, generations
+from tuneloop.artefacts.manifest import Manifest
+from tuneloop.decide.registry import rollback
+from tuneloop.errors import StoreError, TuneloopError
+from tuneloop.history import status_report
+from tuneloop.runtime.weights import ResolvedModel
+from tuneloop.stages import SPECS, STAGES
+from tuneloop.systems import alias_of
+
+
+@pytest.fixture
+def loop(monkeypatch, tmp_path):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(plan, "_training", lambda *_: {"note": "not looked at"})
+    return stub(monkeypatch, Loop(tmp_path))
+
+
+def champion(loop):
+    return current(loop.store, alias_of(loop.config()))
+
+
+def test_a_promotion_moves_the_alias_and_a_second_run_does_nothing(loop):
+    loop.pipeline().run()
+    assert loop.ran == list(STAGES)
+    first = champion(loop)
+    assert (first.number, first.reason) == (1, "because")
+    loop.ran.clear()
+    loop.pipeline().run()
+    assert loop.ran == ["lake"]
+    assert champion(loop) == first
+
+
+def test_asking_for_a_decision_or_a_report_moves_nothing(loop):
+    pipeline = loop.pipeline()
+    assert pipeline.report.kind == "report"
+    assert champion(loop) is None
+
+
+# -- plan ----------------------------------------------------------------------------
+def test_plan_writes_nothing_and_promotes_nothing(loop):
+    loop.pipeline(loop.config(decide={"promote": False})).run()
+    before = loop.objects()
+    made = plan.make_plan(loop.pipeline(loop.config(decide={"promote": False})))
+    assert all(row["cached"] for row in made["stages"])
+    assert loop.objects() == before
+    made = plan.make_plan(loop.pipeline())  # the same but for `promote`: decide runs anew
+    assert [row["stage"] for row in made["stages"] if row["cached"]] == list(STAGES[:6])
+    loop.pipeline().run()
+    alias = "aliases/default/default/production/champion/00000001.json"
+    loop.store.objects.delete(alias)
+    before = loop.objects()
+    made = plan.make_plan(loop.pipeline())  # a PROMOTE lies in the store and nothing points to it
+    assert all(row["cached"] for row in made["stages"])
+    assert loop.objects() == before
+
+
+def test_plan_of_an_empty_store_makes_no_folder(loop):
+    made = plan.make_plan(loop.pipeline())
+    assert not any(row["cached"] for row in made["stages"])
+    assert not (loop.folder / "store").exists()
+
+
+def test_plan_with_a_golden_set_the_store_has_not_seen_commits_none(loop):
+    loop.pipeline().run("build")
+    (loop.folder / "golden.jsonl").write_text(
+        '{"id": "g2", "messages": [{"role": "user", "content": "new"}]}\n'
+    )
+    before = loop.objects()
+    made = plan.make_plan(loop.pipeline())
+    assert [row["cached"] for row in made["stages"]][:2] == [True, False]
+    assert loop.objects() == before
+
+
+def test_plan_sees_that_event_files_changed(loop):
+    loop.pipeline().run()
+    (loop.folder / "events.jsonl").write_text("{}\n{}\n")
+    made = plan.make_plan(loop.pipeline())
+    assert made["stages"][0] == {"stage": "lake", "cached": False}
+
+
+def test_plan_counts_steps_as_training_does(monkeypatch):
+    from tuneloop.config.train import SftConfig
+    from tuneloop.train.memory import MemoryEstimate
+    from tuneloop.train.rows import TokenRows
+
+    rows = [{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}] * 10
+    for changes, steps in (
+        ({"epochs": 1.5}, 4),
+        ({"epochs": 0.1}, 1),
+        ({"epochs": 1, "max_steps": 50}, 50),
+    ):
+        config = SftConfig(global_batch_size=4, micro_batch_size=2, **changes)
+        memory = MemoryEstimate(1.0, 1.0, 1.0, 1.0)
+        monkeypatch.setattr("tuneloop.train.memory.estimate", lambda *_, _m=memory, **__: _m)
+        assert plan._numbers(config, TokenRows(rows=rows), None)["steps"] == steps
+
+
+# -- force ---------------------------------------------------------------------------
+def test_force_runs_again_and_the_old_lineage_stays(loop):
+    old = loop.pipeline().run()["sft"]
+    loop.version = "2"
+    loop.ran.clear()
+    new = loop.pipeline(force=["sft"]).run("sft")["sft"]
+    assert loop.ran == ["lake", "sft"]
+    assert new.digest != old.digest
+    assert (new.manifest.key, new.manifest.generation) == (old.manifest.key, 2)
+    (found,) = loop.store.by_digest(old.digest)[:1]
+    assert found.path("adapter/adapter.safetensors").read_text() == "1"
+    loop.ran.clear()
+    assert loop.pipeline().run("sft")["sft"].digest == new.digest
+    assert loop.ran == ["lake"]
+
+
+def test_a_killed_force_loses_nothing(loop, monkeypatch):
+    old = loop.pipeline().run("build")["build"]
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tuneloop.build.stage.build", killed)
+        with pytest.raises(KeyboardInterrupt):
+            loop.pipeline(force=["build"]).run("build")
+    assert loop.pipeline().run("build")["build"].manifest == old.manifest
+
+
+# -- from, until ---------------------------------------------------------------------
+def test_an_earlier_artefact_that_stands_in_is_named(loop):
+    loop.pipeline().run()
+    pipeline = loop.pipeline(loop.config(seed=99), begin="evaluate")
+    pipeline.run()
+    assert set(pipeline.notes) == {"curate", "build", "sft", "dpo"}
+    assert "which differs in" in pipeline.notes["build"]
+    assert "seed" in pipeline.notes["build"]
+    assert any("build: not what this config gives" in line for line in loop.said)
+    newest = runs.list_runs(loop.store, "demo")[-1]
+    assert newest.stages["build"]["note"] == pipeline.notes["build"]
+    assert "note" not in newest.stages["evaluate"]
+
+
+def test_nothing_is_said_where_the_store_has_just_what_the_config_gives(loop):
+    loop.pipeline().run()
+    pipeline = loop.pipeline(begin="evaluate")
+    pipeline.run()
+    assert (pipeline.notes, loop.said) == ({}, [])
+
+
+def test_changed_events_are_named_where_the_lake_is_skipped(loop):
+    loop.pipeline().run()
+    (loop.folder / "events.jsonl").write_text("{}\n{}\n")
+    pipeline = loop.pipeline(begin="curate")
+    pipeline.run("curate")
+    assert "event files" in pipeline.notes["lake"]
+
+
+def test_an_adapter_of_another_base_is_refused(loop, monkeypatch):
+    loop.pipeline().run()
+    other = ResolvedModel(folder=loop.folder, digest="d" * 64, name="other")
+    monkeypatch.setattr("tuneloop.runtime.weights.resolve_model", lambda *_, **__: other)
+    with pytest.raises(StoreError, match="another base model"):
+        loop.pipeline(begin="evaluate").run()
+
+
+def test_until_before_from_is_an_error(loop):
+    with pytest.raises(TuneloopError, match="nothing lies between"):
+        loop.pipeline(begin="report").run("lake")
+
+
+# -- intake, champions ---------------------------------------------------------------
+def test_each_intake_has_its_own_folder_and_leaves_none(loop, monkeypatch):
+    from tuneloop.lake import stage
+
+    folders, take_in = [], stage.take_in
+
+    def noted(*args, context, **kwargs):
+        folders.append(context.work)
+        return take_in(*args, context=context, **kwargs)
+
+    monkeypatch.setattr(stage, "take_in", noted)
+    for _ in range(2):
+        loop.pipeline().run("lake")
+    assert folders[0] != folders[1]
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_what_was_rolled_back_is_not_promoted_by_another_evaluation(loop):
+    loop.pipeline().run()
+    loop.version = "2"
+    loop.pipeline(loop.config(seed=2)).run()
+    alias = alias_of(loop.config())
+    assert champion(loop).number == 2
+    rollback(loop.store, alias, actor="ann", reason="complaints")
+    changed = {"seed": 2, "evaluate": {"sampling": {"max_tokens": 99}}}
+    candidate = loop.pipeline(loop.config(**changed)).candidate.spec
+    assert candidate.digest != generations(loop.store, alias)[1].digest  # another system
+    again = loop.config(seed=2, decide={"alpha": 0.04})
+    loop.pipeline(again).run()
+    assert champion(loop).number == 3
+    assert any("was rolled back: complaints" in line for line in loop.said)
+    told = loop.config(seed=2, decide={"alpha": 0.04, "promote": "again"})
+    loop.pipeline(told).run()
+    assert champion(loop).digest == generations(loop.store, alias)[1].digest
+
+
+def test_status_needs_no_base_model(loop, monkeypatch):
+    loop.pipeline().run()
+
+    def gone(*_, **__):
+        raise TuneloopError("no model")
+
+    monkeypatch.setattr("tuneloop.runtime.weights.resolve_model", gone)
+    report = status_report(loop.store, "demo", alias_of(loop.config()))
+    assert report["champion"]["number"] == 1
+
+
+def test_what_serves_and_merges_is_in_the_keys():
+    root = SPECS["evaluate"].sources, SPECS["sft"].sources, SPECS["dpo"].sources
+    assert {"evaluate", "runtime/serving", "runtime/merge.py", "runtime/weights.py"} <= set(root[0])
+    for sources in root[1:]:
+        assert {"train", "runtime/merge.py", "runtime/hardware.py"} <= set(sources)
+
+
+# -- ranks ---------------------------------------------------------------------------
+@pytest.mark.parametrize("stage", ["build", "sft"])
+def test_a_forced_rank_waits_for_what_rank_0_leaves_in_this_run(loop, monkeypatch, stage):
+    """The store holds the stage already; rank 1 must neither take that nor hang."""
+    old = loop.pipeline().run(stage)[stage].manifest
+    first = loop.pipeline(force=[stage])
+    first.open_record()
+    other = loop.pipeline(force=[stage])
+    other.record = first.record
+    for name in STAGES[: STAGES.index(stage)]:
+        other.__dict__[name] = loop.pipeline().run(name)[name]
+    loop.ran.clear()
+    monkeypatch.setenv("RANK", "1")
+    came_to = []
+    thread = threading.Thread(target=lambda: came_to.append(getattr(other, stage)))
+    thread.start()
+    time.sleep(0.5)
+    assert not came_to
+    assert loop.ran == (["sft"] if stage == "sft" else [])  # takes part where all ranks do
+    new = _commit_next(loop, old)
+    runs.record_stage(loop.store, first.record, stage, new)
+    thread.join(timeout=10)
+    assert [a.manifest for a in came_to] == [new.manifest]
+    assert new.manifest.generation == 2
+
+
+def _commit_next(loop, old: Manifest):
+    path = loop.folder / "new"
+    path.write_text("new")
+    draft = old.model_copy(update={"generation": 2, "digest": "", "files": {}})
+    return loop.store.commit(draft, {"new": path})
+
+
+def test_another_rank_records_and_promotes_nothing(loop, monkeypatch):
+    loop.pipeline().run()
+    loop.store.objects.delete("aliases/default/default/production/champion/00000001.json")
+    record = runs.list_runs(loop.store, "demo")[-1]
+    before = {p: b for p, b in loop.objects().items() if "checkouts" not in str(p)}
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("tuneloop.train.distributed.gather", lambda items: [record.run_id, *items])
+    done = loop.pipeline().run()
+    assert {name: a.digest for name, a in done.items()} == {
+        name: row["digest"] for name, row in record.stages.items() if name != "golden"
+    }
+    after = {p: b for p, b in loop.objects().items() if "checkouts" not in str(p)}
+    assert after == before
