@@ -21,6 +21,8 @@ CLUSTER_THRESHOLD = 0.7
 MAX_CLUSTER_FRACTION = 0.2
 MIN_ROWS = 50
 MIN_GOLDEN = 20
+MIN_REST = 20
+MORE_ROWS = "more rows that differ, or a golden table of its own (--golden-labels)"
 MAX_LABEL_SLICES = 40
 _FREE_TEXT = [
     "Thank you for your message. I'm sorry for the trouble, and I'd be happy to help you with it.",
@@ -121,32 +123,48 @@ class LabelTable:
             self.counts["golden_table.unknown_label"] = len(given.rows) - len(golden)
             if not golden:
                 raise DataError("no golden row has a label of the table", where=config.golden_path)
-            rest = table.rows
+            rest = _unlike(table.rows, golden, config)
+            self.counts["table.near_golden"] = len(table.rows) - len(rest)
         else:
-            index = NearIndex((row.text for row in table.rows), threshold=CLUSTER_THRESHOLD)
-            clusters = index.clusters()
-            largest = max(Counter(clusters).values())
-            if largest > MAX_CLUSTER_FRACTION * len(clusters):
-                # A table of set phrases: chains join what is not alike. Rows that repeat a
-                # golden one are still left out below, one by one.
-                self.counts["table.in_dissolved_cluster"] = largest
-                clusters = list(range(len(clusters)))
-            golden, rest = _hold_out(table.rows, clusters, config, seed)
-            if len(golden) < MIN_GOLDEN:
+            golden, rest = self._held_out(config, table.rows, seed)
+            self.counts["table.near_golden"] = len(table.rows) - len(golden) - len(rest)
+            self.counts["table.golden"] = len(golden)
+        if len(rest) < MIN_REST:
+            raise DataError(
+                f"only {len(rest)} rows are left to learn from, at least {MIN_REST} are needed: "
+                f"{self.counts['table.near_golden']} nearly repeat a golden one",
+                where=str(config.path),
+                hint=MORE_ROWS,
+            )
+        self._rest = rest
+        return golden, rest
+
+    def _held_out(
+        self, config: LabelsConfig, rows: list[Row], seed: int
+    ) -> tuple[list[Row], list[Row]]:
+        """Return a golden part of the table, smaller where too few other rows would be left."""
+        clusters = NearIndex((row.text for row in rows), threshold=CLUSTER_THRESHOLD).clusters()
+        largest = max(Counter(clusters).values())
+        if largest > MAX_CLUSTER_FRACTION * len(clusters):
+            # A table of set phrases: chains join what is not alike. Rows that repeat a
+            # golden one are still left out, one by one.
+            self.counts["table.in_dissolved_cluster"] = largest
+            clusters = list(range(len(clusters)))
+        wanted = round(len(rows) * config.golden_fraction)
+        wanted = min(max(wanted, config.golden_min), config.golden_max, len(rows) // 2)
+        while True:
+            golden, others = _hold_out(rows, clusters, wanted, seed)
+            if len(golden) < min(wanted, MIN_GOLDEN):
                 raise DataError(
                     f"only {len(golden)} rows can be held out, at least {MIN_GOLDEN} are needed: "
                     "labels need several rows that do not nearly repeat one another",
                     where=str(config.path),
-                    hint="more rows, or a golden table of its own (--golden-labels)",
+                    hint=MORE_ROWS,
                 )
-        index = NearIndex((row.text for row in golden), threshold=config.near_threshold)
-        rest = [row for row in rest if not index.near(row.text)]
-        if not rest:
-            raise DataError("every row nearly repeats a golden one", where=str(config.path))
-        left = len(table.rows) - len(rest) - (0 if config.golden_path else len(golden))
-        self.counts["table.near_golden"] = left
-        self._rest = rest
-        return golden, rest
+            rest = _unlike(others, golden, config)
+            if wanted <= MIN_GOLDEN or len(rest) >= MIN_REST:
+                return golden, rest
+            wanted = max(wanted * 2 // 3, MIN_GOLDEN)
 
     def _ask(self, row: Row) -> Ask:
         return Ask(row.text, row.label, {"label": row.label}, row.label)
@@ -169,15 +187,19 @@ class LabelTable:
         )
 
 
+def _unlike(rows: list[Row], golden: list[Row], config: LabelsConfig) -> list[Row]:
+    """Return the rows that nearly repeat no golden one."""
+    index = NearIndex((row.text for row in golden), threshold=config.near_threshold)
+    return [row for row in rows if not index.near(row.text)]
+
+
 def _hold_out(
-    rows: list[Row], clusters: list[int], config: LabelsConfig, seed: int
+    rows: list[Row], clusters: list[int], wanted: int, seed: int
 ) -> tuple[list[Row], list[Row]]:
     """Return a stratified golden part and the rest; no cluster is on both sides.
 
     One row of each chosen cluster is golden; its near-repetitions are in neither part.
     """
-    wanted = round(len(rows) * config.golden_fraction)
-    wanted = min(max(wanted, config.golden_min), config.golden_max, len(rows) // 2)
     members: dict[int, list[int]] = defaultdict(list)
     for position, cluster in enumerate(clusters):
         members[cluster].append(position)

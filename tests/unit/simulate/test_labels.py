@@ -129,6 +129,28 @@ def test_too_few_rows_or_labels_are_a_clear_error(tmp_path):
         table(write(tmp_path / "unique.tsv", 60, 60))
 
 
+def write_rows(path, rows):
+    path.write_text("\n".join(["text\tlabel", *(f"{text}\t{label}" for text, label in rows)]))
+    return path
+
+
+def test_a_small_table_of_set_phrases_is_refused_where_too_little_is_left(tmp_path):
+    rows = [(f"{verb} my {noun} now", verb) for verb in VERBS for noun in NOUNS[:6]]
+    with pytest.raises(DataError, match="are left to learn from") as caught:
+        table(write_rows(tmp_path / "t.tsv", rows))
+    assert "nearly repeat a golden one" in str(caught.value)
+
+
+def test_the_golden_part_shrinks_before_too_little_is_left(tmp_path):
+    # In pairs that share three words of five: a golden row costs its partner.
+    rows = [(f"a{i} b{i} c{i} {x}{i}", f"k{i % 2}") for i in range(30) for x in "xy"]
+    letters = str.maketrans("0123456789", "qrstuvwxyz")  # numbers are masked
+    rows = [(text.translate(letters), label) for text, label in rows]
+    scenario = table(write_rows(tmp_path / "t.tsv", rows))
+    assert len(scenario.golden().prompts) == 20
+    assert scenario.n_rows >= 20
+
+
 def test_a_table_of_set_phrases_is_still_divided_without_repeats(tmp_path):
     path = tmp_path / "t.tsv"
     rows = [f"{a} the {b} {c}\t{c}" for a in VERBS for b in NOUNS for c in ("now", "later", "soon")]

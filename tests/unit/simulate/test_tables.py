@@ -77,6 +77,17 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path):
     assert "utterance" in caught.value.hint
 
 
+def test_half_signs_and_odd_line_ends_do_no_harm(tmp_path):
+    path = tmp_path / "t.jsonl"
+    rows = [{"text": "half \ud83d of it", "label": "a\udc00"}, {"text": "x\u2028y", "label": "b"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text(path.read_text() + '{"text": "raw\u2028end", "label": "c"}\n')
+    table = read(path)
+    assert [row.label for row in table.rows] == ["a", "b", "c"]
+    for row in table.rows:
+        row.text.encode()
+
+
 @pytest.mark.parametrize("name", ["t.xlsx", "t", "gone.csv", "bad.csv", "bad.parquet"])
 def test_what_is_no_table_is_an_error_and_no_traceback(tmp_path, name):
     if name != "gone.csv":
