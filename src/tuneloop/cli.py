@@ -131,9 +131,8 @@ def run(
         if value not in STAGES:
             raise TuneloopError(f"{value!r} is no stage", where=option, hint=", ".join(STAGES))
     if STAGES.index(from_) > STAGES.index(until):
-        raise TuneloopError(
-            f"--from {from_} comes after --until {until}", where="run", hint=" → ".join(STAGES)
-        )
+        order = " → ".join(STAGES)
+        raise TuneloopError(f"--from {from_} comes after --until {until}", where="run", hint=order)
     stages = STAGES[STAGES.index(from_) : STAGES.index(until) + 1]
     _run(config, set_, until=until, begin=from_, force=stages if force else (), json=json)
 
@@ -275,8 +274,8 @@ def _pipeline(
     quiet = quiet or rank() > 0
     lines = StageLines(quiet=quiet)
     progress = SilentProgress() if quiet else TerminalProgress()
-    store = Store(loaded.config.store)
-    return Pipeline(loaded.config, store, progress=progress, on_stage=lines, **options), lines
+    run, store = loaded.config, Store(loaded.config.store)
+    return Pipeline(run, store, progress=progress, on_stage=lines, **options), lines
 
 
 def _run(

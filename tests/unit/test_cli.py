@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from tuneloop import cli
 
 VERBS = ["validate", "plan", "run", "simulate", "curate", "build", "sft", "dpo", "evaluate",
          "decide", "report", "status", "lineage", "registry", "schema"]  # fmt: skip
@@ -147,6 +150,16 @@ def test_errors_cannot_steer_the_terminal(tmp_path: Path):
     done = tuneloop("lineage", "a\x1b]0;x\x07\u202e", "--store", "s", cwd=tmp_path)
     assert not set(done.stderr) & {"\x1b", "\x07", "\u202e"}
     assert "\\x1b]0;x\\x07\\u202e" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"), [("PROMOTE", 0), ("HOLD", 10), ("REJECT", 20), (None, 0)]
+)
+def test_decide_exit_codes_and_other_ranks_keep_quiet(monkeypatch, config, verdict, code):
+    decision = {"verdict": verdict} if verdict else {}  # what ranks above 0 get
+    monkeypatch.setattr(cli, "_run", lambda *_, **__: decision)
+    done = CliRunner().invoke(cli.app, ["decide", "-c", str(config), "--exit-code"])
+    assert done.exit_code == code
 
 
 def test_served_champion_needs_a_system(tmp_path: Path):

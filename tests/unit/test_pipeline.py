@@ -17,6 +17,8 @@ from tuneloop.runtime.weights import ResolvedModel
 from tuneloop.stages import SPECS, STAGES
 from tuneloop.systems import alias_of
 
+TRAINING = plan._training
+
 
 @pytest.fixture
 def loop(monkeypatch, tmp_path):
@@ -86,6 +88,17 @@ def test_plan_sees_that_event_files_changed(loop):
     (loop.folder / "events.jsonl").write_text("{}\n{}\n")
     made = plan.make_plan(loop.pipeline())
     assert made["stages"][0] == {"stage": "lake", "cached": False}
+
+
+def test_plan_reads_the_tokenizer_as_training_does(loop, monkeypatch):
+    loop.pipeline().run("build")
+    asked = []
+    monkeypatch.setattr("tuneloop.train.setup.load_tokenizer", asked.append)
+    monkeypatch.setattr("tuneloop.train.rows.read_rows", lambda *_: [])
+    monkeypatch.setattr("tuneloop.train.rows._render", lambda *_, **__: [])
+    monkeypatch.setattr(plan, "_training", TRAINING)
+    assert plan.make_plan(loop.pipeline())["sft"] == {"n_rows": 0, "dropped": {}}
+    assert {base.digest for base in asked} == {"b" * 64}  # the base, with its trust_remote_code
 
 
 def test_plan_counts_steps_as_training_does(monkeypatch):
