@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from tuneloop.artefacts import stage as kinds
 from tuneloop.artefacts.aliases import Generation
-from tuneloop.artefacts.digest import digest_file
-from tuneloop.artefacts.golden import read_golden
+from tuneloop.artefacts.digest import digest_file, digest_json
+from tuneloop.artefacts.golden import GoldenPrompt, read_golden
 from tuneloop.artefacts.manifest import Counts, Parent
 from tuneloop.artefacts.stage import StageContext, StageOutput
 from tuneloop.artefacts.store import Artefact
-from tuneloop.errors import DecisionError, TuneloopError
+from tuneloop.errors import DataError, DecisionError, TuneloopError
 from tuneloop.runtime.execution import parent, rank
 from tuneloop.stages import STAGES, Stages
 from tuneloop.systems import Systems
@@ -68,12 +68,27 @@ class Pipeline(Stages):
     @cached_property
     def golden(self) -> kinds.GoldenSet:
         """The golden set, as it is now."""
+        from tuneloop.evaluate.checks import check_golden
+
         path = Path(self.config.golden.path)
         prompts = read_golden(path)
+        check_golden(prompts)
+        self._check_slices(prompts)
         source = Parent(role="file", kind="file", digest=digest_file(path))
         counts = Counts(n_in=len(prompts), n_out=len(prompts))
         output = StageOutput(files={"golden.jsonl": path}, counts=counts)
         return self._stage("golden", kinds.GoldenSet, [source], None, lambda _: output)
+
+    def _check_slices(self, prompts: list[GoldenPrompt]) -> None:
+        """Fail before anything is trained where a protected slice cannot be measured."""
+        known = {name for prompt in prompts for name in prompt.slices}
+        unknown = set(self.config.decide.protected_slices) - known
+        if unknown:
+            raise DataError(
+                f"protected slices without a golden prompt: {', '.join(sorted(unknown))}",
+                where=self.config.golden.path,
+                hint=f"slices there are: {', '.join(sorted(known)) or 'none'}",
+            )
 
     # -- stages ----------------------------------------------------------------------
     @cached_property
@@ -98,7 +113,10 @@ class Pipeline(Stages):
         parents = [Parent(role="content", kind="table", digest=content), *self._event_files()]
         version = self._stage("lake", kinds.LakeVersion, parents, None, lambda _: output)
         shutil.rmtree(work)  # after an error it stays: the refused lines lie there
-        return version
+        details = version.manifest.details | {"uri": output.details["uri"]}  # a store may move
+        return kinds.LakeVersion(
+            version.manifest.model_copy(update={"details": details}), self.store
+        )
 
     def events_changed(self, lake: Artefact) -> bool:
         """Return whether the configured event files are others than those a lake version took."""
@@ -126,9 +144,11 @@ class Pipeline(Stages):
         """Rows that passed every gate."""
         from tuneloop.curate.stage import curate
 
-        config = self.config.curate
+        c, config = self.config, self.config.curate
+        own = [c.tenant, c.task, c.env]
         parents = [parent("lake", self.lake), parent("golden", self.golden)]
-        work = partial(curate, self.lake, self.golden, config)
+        parents.append(Parent(role="scope", kind="scope", digest=digest_json(own)))
+        work = partial(curate, self.lake, self.golden, config, scope=kinds.Scope(*own))
         return self._stage("curate", kinds.CuratedSet, parents, config, work)
 
     @cached_property

@@ -87,7 +87,7 @@ class Loop:
             )
         return StageOutput(files=files)
 
-    def _curate(self, *args):
+    def _curate(self, *args, scope=None):
         path = args[-1].work / "curated.parquet"
         pq.write_table(pa.Table.from_pylist(self.curated, CURATED), path)
         return StageOutput(files={"curated.parquet": path})

@@ -11,7 +11,7 @@ from tuneloop.artefacts import runs
 from tuneloop.artefacts.aliases import current, generations
 from tuneloop.artefacts.manifest import Manifest
 from tuneloop.decide.registry import rollback
-from tuneloop.errors import StoreError, TuneloopError
+from tuneloop.errors import DataError, StoreError, TuneloopError
 from tuneloop.history import status_report
 from tuneloop.runtime.weights import ResolvedModel
 from tuneloop.stages import SPECS, STAGES
@@ -289,3 +289,10 @@ def test_another_rank_records_and_promotes_nothing(loop, monkeypatch):
     }
     after = {p: b for p, b in loop.objects().items() if "checkouts" not in str(p)}
     assert after == before
+
+
+def test_a_protected_slice_nobody_can_measure_stops_before_training(loop):
+    config = loop.config(decide={"protected_slices": ["secuirty"]})
+    with pytest.raises(DataError, match="secuirty"):
+        loop.pipeline(config).run()
+    assert "sft" not in loop.ran

@@ -84,13 +84,13 @@ def run_config(config: SimulateConfig, scenario: Scenario, golden: GoldenPart) -
         "golden": {"path": "golden.jsonl"},
     }
     if isinstance(scenario, LabelTable):
-        # A label has at most a token for each character.
+        # Half as many tokens as bytes hold any label; short rows fill a batch of 16.
         n = min(config.n_interactions or scenario.n_rows, scenario.n_rows)
         epochs = float(min(max(round(ROW_PASSES / n), 1), MAX_EPOCHS))
         n_tokens = min(max(12, scenario.longest_label_bytes // 2 + 6), 96)
         return run | {
             "train": {
-                "sft": sft | {"epochs": epochs, "max_length": 512},
+                "sft": sft | {"epochs": epochs, "micro_batch_size": 16, "max_length": 512},
                 "dpo": {"enabled": False},
             },
             "evaluate": {"sampling": {"max_tokens": n_tokens}},
