@@ -106,7 +106,7 @@ def test_a_pattern_within_a_schema_is_limited_in_time_too():
     answer = json.dumps({"a": "a" * 60 + "!"})
     outcome = run_check(Check(name="c", kind="json_schema", value=schema), answer)
     assert outcome.status == "missing"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 120  # without the limit: longer than anybody waits
     schema["properties"]["a"]["pattern"] = "^b"
     assert passes('{"a": "bc"}', "json_schema", schema)
     assert not passes('{"a": "ab"}', "json_schema", schema)
