@@ -124,7 +124,7 @@ def test_slow_server_times_out():
         began = time.monotonic()
         result = ask(url, [request("q")], request_timeout_s=0.05)[0]
     assert result.reason == "timeout"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_wrong_key_is_an_error_not_a_missing_answer():
@@ -147,7 +147,7 @@ def test_dead_server_is_an_error_through_the_engine(tmp_path):
 
 def test_leaving_early_cancels_what_is_in_flight():
     def answer(path, body, headers):
-        time.sleep(0.02 if body["messages"][0]["content"] == "0" else 2)
+        time.sleep(0.02 if body["messages"][0]["content"] == "0" else 6)
         return completion("x")
 
     with fake_openai(answer) as (url, _):
@@ -157,7 +157,7 @@ def test_leaving_early_cancels_what_is_in_flight():
         )
         next(stream)
         stream.close()
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
 
 
 def test_works_inside_a_running_event_loop():
