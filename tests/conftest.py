@@ -1,9 +1,11 @@
 """Fixtures and switches every tier shares."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+from smoke import SMOKE, tuneloop
 
 # Tests never reach for a hub or a tracker, whatever the shell says.
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false")
@@ -79,3 +81,9 @@ def repo_files():
 def smoke_store(tmp_path_factory):
     """A store the smoke run fills once for every test that looks at it."""
     return tmp_path_factory.mktemp("smoke") / "store"
+
+
+@pytest.fixture(scope="session")
+def smoke(smoke_store):
+    """The JSON of one undisturbed smoke run."""
+    return json.loads(tuneloop(smoke_store, "run", "-c", str(SMOKE), "--json").stdout)

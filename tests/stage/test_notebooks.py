@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.name)
-def test_notebook_runs(path: Path, smoke_store: Path, monkeypatch: pytest.MonkeyPatch):
+def test_notebook_runs(path: Path, smoke: dict, smoke_store: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TUNELOOP_STORE", str(smoke_store))
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(ROOT)}}

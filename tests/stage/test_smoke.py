@@ -11,29 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from smoke import ROOT, SMOKE, environment, tuneloop
 
-ROOT = Path(__file__).parents[2]
-SMOKE = ROOT / "configs/smoke.yaml"
 STAGES = ["lake", "curate", "build", "sft", "dpo", "evaluate", "decide", "report"]
-
-
-def environment(store: Path) -> dict[str, str]:
-    return os.environ | {"TUNELOOP_STORE": str(store), "HF_HUB_OFFLINE": "1"}
-
-
-def tuneloop(store: Path, *args: str, check: bool = True) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "tuneloop", *args]
-    done = subprocess.run(
-        command, env=environment(store), capture_output=True, text=True, timeout=300, check=False
-    )
-    assert not check or done.returncode == 0, done.stderr[-4000:]
-    return done
-
-
-@pytest.fixture(scope="session")
-def smoke(smoke_store: Path) -> dict:
-    """The JSON of one undisturbed run."""
-    return json.loads(tuneloop(smoke_store, "run", "-c", str(SMOKE), "--json").stdout)
 
 
 def digests(run: dict) -> dict[str, str]:
@@ -50,7 +30,7 @@ def test_random_weights_are_never_promoted(smoke: dict):
     decision = smoke["decision"]
     assert decision["verdict"] in ("HOLD", "REJECT")
     assert decision["reasons"]
-    assert decision["primary"]["n"] == 24
+    assert decision["primary"]["n_prompts"] == 24
 
 
 @pytest.mark.timeout(120)
