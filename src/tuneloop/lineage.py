@@ -201,7 +201,8 @@ def lineage_lines(report: dict[str, Any], depth: int = 0) -> list[str]:
     lines = [f"{indent}{role}{report['kind']} {report['digest'][:12]}{shown}"]
     if report["kind"] == "lake" and report.get("details"):
         details = report["details"]
-        lines.append(f"{indent}  table {details.get('uri')} version {details.get('version')}")
+        uri = str(details.get("uri")).removeprefix(f"{Path.cwd()}/")
+        lines.append(f"{indent}  table {uri} version {details.get('version')}")
     parents = report.get("parents", [])
     if isinstance(parents, str):
         lines[-1] += f"  ({parents})"
