@@ -50,7 +50,7 @@ def test_a_server_of_our_own_answers_and_goes(tmp_path):
     before = {p.pid for p in psutil.process_iter()}
     with open_engine([system], config, work=tmp_path, progress=SilentProgress()) as engine:
         results = engine.chat(system, asked, step="asking")
-        ours = psutil.Process().children(recursive=True)
+        ours = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
         commands = [" ".join(p.cmdline()) for p in ours]
         listening = [c.laddr for p in ours for c in p.net_connections() if c.status == "LISTEN"]
     assert [r.status for r in results] == ["ok"] * 12 + ["missing"] + ["ok"] * 64
