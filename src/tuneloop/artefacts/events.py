@@ -18,7 +18,7 @@ MAX_DWELL_S = 1e9
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Signal = Literal[
     "thumb", "stars", "score", "correction", "comment", "preference",
-    "copy", "dwell", "reformulation", "regenerate", "abandonment",
+    "copy", "dwell", "reformulation", "regenerate", "abandonment", "edit",
 ]  # fmt: skip
 EXPLICIT_SIGNALS = frozenset({"thumb", "stars", "score", "correction", "comment", "preference"})
 
@@ -139,6 +139,13 @@ class Interaction(_Event):
     cost: float | None = None
     consent: Consent | None = None
     output_terms: str | None = None
+    """Terms under which the answer came, e.g. `no-training` or a licence (SPDX)."""
+    segment: str | None = None
+    """Which kind of user or market, for cohorts."""
+    intent: str | None = None
+    """What the user wanted, for cohorts and caps."""
+    source: str | None = None
+    """The format it was read from; set at ingestion."""
     tags: list[str] = Field(default_factory=list)
     extra: dict[str, Any] = Field(default_factory=dict)
 
@@ -179,6 +186,8 @@ class Feedback(_Event):
     signal: Signal
     dimension: str | None = None
     value: Any = None
+    scale: tuple[float, float] | None = None
+    """Lowest and highest value of a `score` that is not from 0 to 1."""
     op: Literal["set", "retract"] = "set"
     revision: int = Field(default=0, ge=0, le=MAX_REVISION)
     comment: str | None = None
@@ -188,25 +197,29 @@ class Feedback(_Event):
     @model_validator(mode="after")
     def _value_fits_signal(self) -> Feedback:
         if self.op == "set":
-            _check_value(self.signal, self.value)
+            _check_value(self.signal, self.value, self.scale)
         return self
 
 
 _PREFERENCE = TypeAdapter(Preference)
 
 
-def _check_value(signal: str, value: Any) -> None:
+def _check_value(signal: str, value: Any, scale: tuple[float, float] | None) -> None:
     """Raise ValueError where `value` is not what `signal` carries."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if signal == "thumb" and not (isinstance(value, bool) or value in (-1, 1, "up", "down")):
         raise ValueError("thumb: value must be true/false, 1/-1 or up/down")
     if signal == "stars" and not (number and 1 <= value <= 5):
         raise ValueError("stars: value must be a number from 1 to 5")
-    if signal == "score" and not (number and 0 <= value <= 1):
-        raise ValueError("score: value must be a number from 0 to 1")
+    low, high = scale or (0.0, 1.0)
+    if not low < high:
+        raise ValueError("scale: the lowest value must be below the highest")
+    if signal == "score" and not (number and low <= value <= high):
+        raise ValueError(f"score: value must be a number from {low:g} to {high:g}")
     if signal == "dwell" and not (number and 0 <= value <= MAX_DWELL_S):
         raise ValueError(f"dwell: value must be seconds, from 0 to {MAX_DWELL_S:g}")
-    if signal in ("correction", "comment") and not (isinstance(value, str) and value.strip()):
+    text = isinstance(value, str) and bool(value.strip())
+    if signal in ("correction", "comment", "edit") and not text:
         raise ValueError(f"{signal}: value must be a text that is not empty")
     if signal == "preference":
         _PREFERENCE.validate_python(value)
