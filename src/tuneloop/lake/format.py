@@ -45,10 +45,16 @@ class Format:
     Attributes:
         name: What `--format` takes.
         title: What people call it.
-        recognise: From one record: how surely it is this format, 0 … 1. Looks at fields only.
+        recognise: From one record: how surely it is this format, 0 … 1. Looks at fields only:
+            1 for names nobody else has together, 0.5 for what is just enough, 0 for another's.
+            Records that another format takes for its own (score as high) are ambiguous.
         convert: One record → its events (interactions before the feedback on them). Raises
             UnfitError. Ids are taken from the record, or derived from its content
             (`lake.ids.content_id`), so that the same record always gives the same events.
+            `event_ts` may be whatever `lake.times.parse_time` reads, or `lake.times.UNDATED`.
+            People are named as the source names them (`subject_key`, `actor.id`): they become
+            pseudonyms afterwards, wherever in the event their name is repeated. No events: the
+            record is fine and says nothing for us (a span that is no model call).
         fields: Table for the docs: (theirs, ours, note).
         examples: A few records as the format's writer would leave them; tests run them all.
         split: For nested files: one element of the source → the records in it (a trace with
