@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tuneloop.artefacts import erasures
 from tuneloop.artefacts.aliases import generations, list_aliases
 from tuneloop.artefacts.digest import digest_file
 from tuneloop.artefacts.manifest import FileRef, Parent, contents_digest
@@ -50,20 +51,28 @@ def subject_report(store: Store, subject: str) -> dict[str, Any]:
     """
     theirs: Events = (set(), set())
     for curated in store.list_artefacts("curate"):
-        _add(theirs, _events_of(curated, subject))
+        if erasures.tombstone(store, curated.digest) is None:
+            _add(theirs, _events_of(curated, subject))
     touched: dict[tuple[str, str, str], Artefact] = {}
     for kind in ("sft", "dpo", "evaluate", "decide"):
         for artefact in store.list_artefacts(kind):
             inherited = any((p.kind, p.key, p.digest) in touched for p in artefact.manifest.parents)
             if inherited or (kind in TRAINED_ON and _meet(_learned(store, artefact), theirs)):
                 touched[kind, artefact.manifest.key, artefact.digest] = artefact
-    adapters = {a.digest for a in touched.values() if a.kind in TRAINED_ON}
-    return {
-        "subject": subject,
-        "interactions": sorted(theirs[0]),
-        "feedback": sorted(theirs[1]),
+    erased = [r for r in erasures.records(store) if subject in r["subject_keys"]]
+    learned = {
         "adapters": [_short(a) for a in touched.values() if a.kind in TRAINED_ON],
         "decisions": [_short(a) for a in touched.values() if a.kind == "decide"],
+    }
+    for name, rows in learned.items():  # what learned before the erasure still has
+        rows += [row for record in erased for row in record[name] if row not in rows]
+    adapters = {row["digest"] for row in learned["adapters"]}
+    return {
+        "subject": subject,
+        "erased": [record["when"] for record in erased],
+        "interactions": sorted(theirs[0]),
+        "feedback": sorted(theirs[1]),
+        **learned,
         "generations": [
             alias.model_dump() | {"number": g.number, "system": g.digest, "adapter": adapter}
             for alias in list_aliases(store)
@@ -103,6 +112,8 @@ def _node(store: Store, artefact: Artefact, *, role: str, seen: set[str]) -> dic
         "counts": manifest.counts.model_dump(),
         "started_at": manifest.started_at,
     }
+    if stone := erasures.tombstone(store, manifest.digest):
+        node["erased"] = stone.when
     mark = f"{manifest.key}:{manifest.digest}"
     if mark in seen:
         return node | {"parents": "shown above"}
@@ -155,7 +166,9 @@ def _learned(store: Store, adapter: Artefact) -> Events:
     for ref in adapter.manifest.parents:
         if ref.role != "examples":
             continue
-        examples = _parent(store, ref)
+        examples = erasures.replay(store, _parent(store, ref))
+        if examples is None:
+            continue
         for split in ("train", "validation") if stops_early else ("train",):
             columns = ["interaction_ids", "feedback_ids"]
             for row in pq.read_table(
@@ -198,7 +211,8 @@ def lineage_lines(report: dict[str, Any], depth: int = 0) -> list[str]:
     role = f"{report['role']}: " if report.get("role") and report["role"] != report["kind"] else ""
     counts = report.get("counts") or {}
     shown = f"  {counts['n_in']:,} → {counts['n_out']:,}" if counts.get("n_in") else ""
-    lines = [f"{indent}{role}{report['kind']} {report['digest'][:12]}{shown}"]
+    gone = f"  erased on {report['erased']:%Y-%m-%d}" if "erased" in report else ""
+    lines = [f"{indent}{role}{report['kind']} {report['digest'][:12]}{shown}{gone}"]
     if report["kind"] == "lake" and report.get("details"):
         details = report["details"]
         uri = str(details.get("uri")).removeprefix(f"{Path.cwd()}/")
@@ -223,6 +237,7 @@ def subject_lines(report: dict[str, Any]) -> list[str]:
         f"{report['subject']}: {len(report['interactions'])} interactions, "
         f"{len(report['feedback'])} pieces of feedback in curated sets"
     ]
+    lines += [f"  erased on {when[:10]}" for when in report["erased"]]
     lines += [f"  adapter {row['kind']} {row['digest'][:12]}" for row in report["adapters"]]
     lines += [f"  decision {row['digest'][:12]}" for row in report["decisions"]]
     lines += [

@@ -7,7 +7,7 @@ does not know are kept in `extra`, so that an exporter ahead of us loses nothing
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -28,15 +28,22 @@ class _Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    _fields: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def __pydantic_on_complete__(cls) -> None:
+        cls._fields = frozenset(cls.model_fields)
+
     @model_validator(mode="before")
     @classmethod
     def _keep_unknown_fields(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or "extra" not in cls.model_fields:
+        # Millions of events pass here, and next to none has a field that is unknown.
+        if not isinstance(data, dict) or cls._fields.issuperset(data):
             return data
-        unknown = {k: v for k, v in data.items() if k not in cls.model_fields}
-        if not unknown:
+        if "extra" not in cls._fields:
             return data
-        known = {k: v for k, v in data.items() if k in cls.model_fields}
+        unknown = {k: v for k, v in data.items() if k not in cls._fields}
+        known = {k: v for k, v in data.items() if k in cls._fields}
         extra = known.get("extra", {})
         if not isinstance(extra, dict):
             return known  # and fails, as it does where no field is unknown

@@ -8,10 +8,12 @@ Layout below the root (a folder, or an s3://, gs:// or az:// address):
     manifests/<kind>/<key>/<n>.json                  the same execution again (`--force`), n from 2
     aliases/<tenant>/<task>/<env>/<name>/<n>.json    generations of an alias (see aliases.py)
     runs/<run>/...                                   what was run with which config
+    erased/<digest>.json, erasures/...               what is gone, and why (see erasures.py)
 
 No rename is needed. A crash before the manifest leaves blobs nobody refers to. No manifest is
-ever replaced or deleted: the newest generation of a key is in force, older ones stay findable by
-their digest. A local folder is made at the first write; reading makes nothing.
+ever replaced or deleted, blobs only by an erasure: the newest generation of a key is in force,
+older ones stay findable by their digest. A local folder is made at the first write; reading
+makes nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from tuneloop.artefacts.digest import digest_file
+from tuneloop.artefacts.erasures import tombstone
 from tuneloop.artefacts.manifest import FileRef, Manifest, contents_digest
 from tuneloop.errors import StoreError
 
@@ -124,6 +128,11 @@ class Store:
         except FileNotFoundError:
             return None
 
+    def delete(self, path: str) -> None:
+        """Delete an object, if it is there."""
+        with suppress(FileNotFoundError):
+            self.objects.delete(path)
+
     def list_paths(self, prefix: str) -> Iterator[str]:
         """Yield the paths below `prefix`, sorted."""
         if self._empty:
@@ -132,17 +141,22 @@ class Store:
         yield from sorted(paths)
 
     # -- artefacts -------------------------------------------------------------------
-    def find(self, kind: str, key: str, *, digest: str | None = None) -> Artefact | None:
+    def find(
+        self, kind: str, key: str, *, digest: str | None = None, erased: bool = False
+    ) -> Artefact | None:
         """Return the newest artefact of one execution, or None if it never committed.
 
         Args:
             kind: Which stage's.
             key: Which execution.
-            digest: Only a generation with these contents.
+            digest: Only a generation with these contents, though they may be erased.
+            erased: Whether one whose contents were erased counts where no digest is asked for.
         """
         for path in reversed(self._generations(kind, key)):
             found = self._read(path)
-            if found and digest in (None, found.digest):
+            if found is None or digest not in (None, found.digest):
+                continue
+            if erased or digest or tombstone(self, found.digest) is None:
                 return found
         return None
 
@@ -197,8 +211,16 @@ class Store:
         """Return a local folder with the artefact's files, read-only, made once per digest.
 
         Raises:
-            StoreError: if a blob is missing or its bytes do not fit its digest.
+            StoreError: if a blob is missing, was erased, or its bytes do not fit its digest.
         """
+        stone = tombstone(self, manifest.digest)
+        if stone is not None:
+            left = f"; what is left of it: {stone.rewritten_as[:12]}" if stone.rewritten_as else ""
+            raise StoreError(
+                f"unreplayable: erased on {stone.when:%Y-%m-%d %H:%M}Z ({stone.reason}){left}",
+                where=f"{manifest.kind} {manifest.digest[:12]}",
+                hint="run the pipeline again: it starts from the lake as it is now",
+            )
         folder = self.work / "checkouts" / manifest.digest
         if folder.is_dir():
             return folder

@@ -70,6 +70,7 @@ def find_rows(uri: str, tenant: str, keys: Iterable[str]) -> Theirs:
             if _is_theirs(theirs, kind, target, payload):
                 theirs.feedback.add(id)
                 theirs.texts |= set(_long_texts(from_json(payload)))
+    _forget_common_texts(table, theirs)
     return theirs
 
 
@@ -87,7 +88,8 @@ def erase_rows(uri: str, theirs: Theirs) -> tuple[int, int]:
         if table is None:
             return 0, 0
         before = table.version()
-        reader = pa.RecordBatchReader.from_batches(lake_table.SCHEMA, _others(table, theirs))
+        dataset = table.to_pyarrow_dataset()  # here: not from within the writer's runtime
+        reader = pa.RecordBatchReader.from_batches(lake_table.SCHEMA, _others(dataset, theirs))
         write_deltalake(
             uri,
             reader,
@@ -136,6 +138,24 @@ def _is_theirs(theirs: Theirs, kind: str | None, target: str | None, payload: st
     return bool(pair & theirs.interactions)
 
 
+def _forget_common_texts(table: DeltaTable, theirs: Theirs) -> None:
+    """Forget texts that others wrote too: they tell nothing of this person."""
+    needles = Needles.of((), texts=theirs.texts)
+    others: set[str] = set()
+    for batch in _others(table.to_pyarrow_dataset(), theirs):
+        for payload in batch["payload"].filter(needles.hits(batch["payload"])).to_pylist():
+            others |= {text[: Needles.MAX_TEXT] for text in _strings(from_json(payload))}
+    theirs.texts = {text for text in theirs.texts if text[: Needles.MAX_TEXT] not in others}
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
+
+
 def _long_texts(event: dict[str, Any]) -> Iterator[str]:
     """Yield what the person wrote, as far as it is long enough to be theirs alone."""
     said = [m.get("content") for m in event.get("request", {}).get("messages", [])
@@ -147,10 +167,10 @@ def _long_texts(event: dict[str, Any]) -> Iterator[str]:
             yield text
 
 
-def _others(table: DeltaTable, theirs: Theirs) -> Iterator[pa.RecordBatch]:
+def _others(dataset: Any, theirs: Theirs) -> Iterator[pa.RecordBatch]:
     gone = {"interaction": theirs.interactions, "feedback": theirs.feedback}
     names = [field.name for field in lake_table.SCHEMA]
-    for batch in table.to_pyarrow_dataset().to_batches(columns=names):
+    for batch in dataset.to_batches(columns=names):
         mask = pc.equal(batch["tenant"], theirs.tenant)
         hit = pa.array([False] * len(batch))
         for kind, ids in gone.items():

@@ -111,7 +111,8 @@ def execute(
     before = store.find(job.spec.name, job.key)
     if before and not again:
         return before
-    generation = before.manifest.generation + 1 if before else 1
+    newest = store.find(job.spec.name, job.key, erased=True)
+    generation = newest.manifest.generation + 1 if newest else 1
     lock_path = store.work / "locks" / f"{job.spec.name}-{job.key}.lock"
     lock_path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(str(lock_path))
