@@ -94,6 +94,18 @@ def simulate(
     )
 
 
+def make_log(config: SimulateConfig, *, seed: int | None = None) -> Log:
+    """Return a log of a scripted champion without writing anything.
+
+    Raises:
+        DataError: if a table cannot be used, or the champion is not scripted.
+    """
+    config = _resolved(config, seed)
+    scenario, n = _scenario(config)
+    champion = _champion(config, scenario, None)
+    return Traffic(scenario, config, seed=config.seed, tag=_tag(config, None)).run(champion, n)
+
+
 def _resolved(config: SimulateConfig, seed: int | None) -> SimulateConfig:
     """Return the config with its seed, task and name filled in."""
     table = Path(config.labels.path).absolute() if config.labels.path else Path("helpdesk")
