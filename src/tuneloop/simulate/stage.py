@@ -153,6 +153,8 @@ def _tag(config: SimulateConfig, engine: ChatEngine | None) -> str:
         if path
     }
     named: dict[str, Any] = {"name": True, "base_model": True, "labels": {"path", "golden_path"}}
+    if config.adversaries.attack is None:
+        named["adversaries"] = {"attack", "hostile_fraction", "events_per_account"}
     settings = config.model_dump(mode="json", exclude=named)
     served = engine.system if engine is not None else None
     return digest_json([settings, sorted(tables.values()), served])[:8]
