@@ -133,7 +133,8 @@ def stub(monkeypatch, loop):
     monkeypatch.setattr("tuneloop.runtime.weights.resolve_model", lambda *_, **__: base)
     works = {"lake": loop._lake, "curate": loop._curate, "sample": loop._sample,
              "build": loop._build, "sft": loop._train, "dpo": loop._train,
-             "evaluate": loop._evaluate, "decide": loop._decide, "report": loop._report}  # fmt: skip
+             "evaluate": loop._evaluate, "decide": loop._decide,
+             "report": loop._report}  # fmt: skip
     for stage, place in STUBBED.items():
 
         def counted(*args, _stage=stage, **kwargs):
