@@ -15,9 +15,8 @@ PersonalData = Literal["email", "phone", "card", "iban", "ip", "secret"]
 class LakeConfig(Section):
     """Where events come from and where they are kept."""
 
-    events: list[str | EventFile] = Field(default_factory=list)
-    """Files to take in, relative to the file that names them: a path, whose format is told from
-    its fields, or `{path, format}`."""
+    events: list[EventFile] = Field(default_factory=list)
+    """Files to take in: each a path, or `{path, format}`."""
     uri: str | None = None
     """The Delta table; default `lakes/<tenant>/<task>/<env>` inside the store."""
     version: int | None = None
@@ -26,11 +25,6 @@ class LakeConfig(Section):
     """`keyed` replaces whoever gave or caused an event by a keyed hash, whose key lies outside
     the store (`TUNELOOP_SUBJECT_KEY`, else a file of this machine); `as_given` is for sources
     that name pseudonyms already, and gives the same lake on every machine."""
-
-    @property
-    def sources(self) -> list[EventFile]:
-        """The files, each with its format."""
-        return [EventFile(path=one) if isinstance(one, str) else one for one in self.events]
 
 
 class RedactConfig(Section):

@@ -57,7 +57,7 @@ def take_in(
             "version": table.version(),
             "report": [
                 {"source": Path(one.path).name} | report.model_dump(exclude={"seen_before"})
-                for one, report in zip(config.sources, reports, strict=True)
+                for one, report in zip(config.events, reports, strict=True)
             ],
         },
     )
@@ -69,14 +69,14 @@ def _ingest_all(
     from tuneloop.lake.ingest import Intake, check_sources, ingest_file
     from tuneloop.lake.pseudonyms import Pseudonyms
 
-    check_sources(one.path for one in config.sources)
+    check_sources(one.path for one in config.events)
     keyed = config.pseudonyms == "keyed" and config.events
     pseudonyms = Pseudonyms.from_environment() if keyed else None
     intake = Intake(uri, context.progress, tenant=tenant, pseudonyms=pseudonyms)
     reports = []
     part = dead_letter.with_name("dead_letter.part.jsonl")
     with dead_letter.open("wb") as whole:
-        for one in config.sources:
+        for one in config.events:
             reports.append(ingest_file(one.path, intake, dead_letter=part, format=one.format))
             with part.open("rb") as letters:
                 whole.writelines(letters)
