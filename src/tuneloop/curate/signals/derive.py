@@ -160,8 +160,8 @@ def _flagged(
 def _unlogged(found: Found, feedback: Feedback) -> Found:
     logged = feedback.row[(feedback.signal == signal_code(found.signal)) & ~feedback.derived]
     free = ~np.isin(found.row, logged)
-    parts = (found.row, found.ts, found.value, found.opinion)
-    return Found(found.signal, *(part[free] for part in parts))
+    row, ts = found.row[free], found.ts[free]
+    return Found(found.signal, row, ts, found.value[free], found.opinion[free])
 
 
 def _unread(row: Ints, gap: Floats, interactions: Interactions, config: DeriveConfig) -> Found:
