@@ -74,10 +74,12 @@ def cohen_kappa(first: Ints, second: Ints, n_classes: int) -> dict[str, Any]:
     by_chance = float(table.sum(axis=0) @ table.sum(axis=1)) / max(n, 1) ** 2
     if n == 0 or by_chance == 1.0:
         return {"n": n, "kappa": None, "low": None, "high": None}
-    found = cohens_kappa(table)
-    low, high = max(-1.0, float(found.kappa_low)), min(1.0, float(found.kappa_upp))
-    return {"n": n, "kappa": round(float(found.kappa), 6),
-            "low": round(low, 6), "high": round(high, 6)}  # fmt: skip
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = cohens_kappa(table)
+    # Its variance of nothing (all agree) may come out a little below 0.
+    ends = np.nan_to_num([found.kappa_low, found.kappa_upp], nan=float(found.kappa))
+    kappa, low, high = (round(float(v), 6) for v in (found.kappa, *np.clip(ends, -1.0, 1.0)))
+    return {"n": n, "kappa": kappa, "low": low, "high": high}
 
 
 def pairwise_kappas(votes: Votes, people: Ints) -> list[dict[str, Any]]:

@@ -65,7 +65,10 @@ class ByHand:
             actor=np.array([ACTORS.index(p[3].get("actor", "user")) for p in pieces], np.int8),
             signal=np.array([SIGNALS.index(p[1]) for p in pieces], np.int8),
             dimension=np.array(
-                [dimensions.index(p[3]["dimension"]) if "dimension" in p[3] else -1 for p in pieces],
+                [
+                    dimensions.index(p[3]["dimension"]) if "dimension" in p[3] else -1
+                    for p in pieces
+                ],
                 np.int32,
             ),
             dimensions=dimensions,
