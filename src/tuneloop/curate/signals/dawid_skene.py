@@ -16,8 +16,8 @@ import numpy as np
 from tuneloop.curate.columns import Floats, Ints
 from tuneloop.curate.signals.agreement import Votes
 
-MAX_ITERATIONS = 100
-TOLERANCE = 1e-5
+MAX_ITERATIONS = 50
+TOLERANCE = 1e-4
 """Largest change of a posterior at which it has settled."""
 _SMALL = 1e-10
 
@@ -57,7 +57,7 @@ def dawid_skene(votes: Votes, *, pooling: float = 0.0) -> Fitted:
         renewed = _posterior(votes, prior, confusion)
         change = float(np.abs(renewed - posterior).max())
         posterior = renewed
-    return Fitted(posterior, prior, confusion, together, step)
+    return Fitted(posterior, prior, confusion.transpose(2, 0, 1), together, step)
 
 
 def information(fitted: Fitted) -> tuple[Floats, float]:
@@ -94,43 +94,36 @@ def _majority(votes: Votes) -> Floats:
 def _confusion(
     votes: Votes, posterior: Floats, prior: Floats, pooling: float
 ) -> tuple[Floats, Floats]:
-    """Return the confusion of each person, (P, K, K), and of all together, (K, K)."""
+    """Return the confusion of each person, (K true, K said, P), and of all together, (K, K).
+
+    People come last, since sums over a short last axis are slow.
+    """
     k, n_people = votes.n_classes, votes.n_people
-    place = votes.person * k + votes.label
+    place = votes.label * n_people + votes.person
     counts = np.stack(
         [
             np.bincount(place, votes.trust * posterior[votes.item, true], minlength=n_people * k)
             for true in range(k)
-        ],
-        axis=1,
-    )  # (P * K said, K true)
-    counts = counts.reshape(n_people, k, k).transpose(0, 2, 1)
-    together = _rows(counts.sum(axis=0))
-    return _rows(counts + pooling * prior[:, None] * together), together
+        ]
+    ).reshape(k, k, n_people)
+    together = _shares(counts.sum(axis=2))
+    return _shares(counts + (pooling * prior[:, None] * together)[:, :, None]), together
 
 
 def _posterior(votes: Votes, prior: Floats, confusion: Floats) -> Floats:
     """Return the probability of each class of each item, shape (n_items, K)."""
-    said = np.log(confusion)
-    log = np.stack(
-        [
-            np.bincount(
-                votes.item,
-                votes.trust * said[votes.person, true, votes.label],
-                minlength=votes.n_items,
-            )
-            for true in range(votes.n_classes)
-        ],
-        axis=1,
-    )
-    log += np.log(prior)
-    odds: Floats = np.exp(log - log.max(axis=1, keepdims=True))
-    odds /= odds.sum(axis=1, keepdims=True)
-    return odds
+    log = np.log(confusion).reshape(votes.n_classes, -1)
+    place = votes.label * votes.n_people + votes.person
+    n = votes.n_items
+    odds = np.stack([np.bincount(votes.item, votes.trust * said[place], n) for said in log])
+    odds += np.log(prior)[:, None]
+    odds = np.exp(odds - odds.max(axis=0))
+    odds /= odds.sum(axis=0)
+    return np.asarray(odds.T)
 
 
-def _rows(counts: Floats) -> Floats:
-    """Return counts as shares of each row, none of them 0."""
+def _shares(counts: Floats) -> Floats:
+    """Return counts [true, said, …] as shares of what is said of each class, none of them 0."""
     counts = np.maximum(counts, _SMALL)
-    counts /= counts.sum(axis=-1, keepdims=True)
+    counts /= counts.sum(axis=1, keepdims=True)
     return counts

@@ -97,7 +97,7 @@ class ByHand:
 
     def prompts(self, columns, rows=None):
         """As `Texts` has it, two rows at a time, to show that batches are put together."""
-        wanted = [i for i in range(len(self.rows)) if rows is None or (i < len(rows) and rows[i])]
+        wanted = [i for i in range(len(self.rows)) if rows is None or rows[i]]
         for at in range(0, len(wanted), 2):
             some = wanted[at : at + 2]
             texts = [self.rows[i].get("question", f"question {i}") for i in some]
