@@ -212,7 +212,7 @@ FORMAT = Format(
             "id",
             "with the fields in it; the answer's name where there are several",
         ),
-        ("rating question", "score", "its scale is not in the record: assumed and marked so"),
+        ("rating question", "score", "from 1 to 5, or 0 to 10: assumed and marked so"),
         (
             "label question",
             "thumb where the word is known; preference where it names an answer",

@@ -121,6 +121,8 @@ def _feedback(record: Record) -> list[Event]:
         return [episode if kind == "episode" else event]
     # A metric's level is in the gateway's config, not in the row. Ids are unique among inferences
     # and episodes, so that of the two only one finds what it is about.
+    for one in (event, episode):
+        one["metadata"] = one.get("metadata", {}) | {"level": "unstated"}
     return [event, episode | {"id": f"{id}-episode"}]
 
 
