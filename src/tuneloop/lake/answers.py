@@ -28,13 +28,17 @@ def read_answer(value: Any) -> Response:
     A text, a message, a ChatCompletion, an Anthropic message, items of the responses API, a
     LangChain generation, blocks, or fields of one's own (which stay JSON).
 
+    An answer that is an empty text is one: somebody may have been shown it, and judged it.
+
     Raises:
-        UnfitError: `no_answer`, where nothing was said and no tool called.
+        UnfitError: `no_answer`, where there is none, not even an empty one.
     """
     response = _read(_parsed(value), depth=0)
-    said = {k: v for k, v in response.items() if v not in (None, "", [], {})}
+    said = {k: v for k, v in response.items() if v not in (None, [], {})}
     if not said.keys() & {"content", "tool_calls"}:
         raise UnfitError("no_answer", "the record holds no answer")
+    if said.get("tool_calls") and not said.get("content"):
+        said.pop("content", None)
     return said
 
 
@@ -110,6 +114,7 @@ def _read(value: Any, *, depth: int) -> Response:
 def _only(value: Mapping[str, Any]) -> str | None:
     """Return the one field that holds the answer, if the others only wrap it."""
     held = [name for name in _INSIDE if value.get(name) not in (None, "", [])]
+    held += [name for name in _INSIDE if value.get(name) == ""]
     if held and not value.keys() - {*_INSIDE, *_SHELLS}:
         return held[0]
     return None

@@ -131,7 +131,7 @@ def _call(row: Record, trace: Record) -> Event:
     return interaction(
         str(row.get("id") or content_id("langfuse", row)),
         prompt,
-        {} if failed and not row.get("output") else read_answer(row.get("output")),
+        {} if failed and not row.get("output") else read_answer(row.get("output") or None),
         event_ts=take(row, "start_time", "timestamp") or trace.get("timestamp") or UNDATED,
         outcome="error" if failed else "ok",
         trace_id=trace_id,
