@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tuneloop.lake.chats import Message, is_chat, read_messages
+from tuneloop.lake.chats import is_chat, read_messages
 from tuneloop.lake.fields import as_text, parse_json
 from tuneloop.lake.format import UnfitError
+from tuneloop.lake.parts import Message
 
 Response = dict[str, Any]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tuneloop.lake.fields import as_text, parse_json
+from tuneloop.lake.fields import as_text, ident, parse_json
 from tuneloop.lake.format import UnfitError
 from tuneloop.lake.parts import (
     CALL,
@@ -136,7 +136,7 @@ def _assemble(role: str, raw: Mapping[str, Any], parts: Parts) -> list[Message]:
     stated = "" if "" in (raw.get("content"), raw.get("value")) else None
     message: Message = {"role": role, "content": content_of(parts.content) or stated}
     if role == "tool":
-        message["tool_call_id"] = raw.get("tool_call_id") or raw.get("call_id")
+        message["tool_call_id"] = ident(raw.get("tool_call_id") or raw.get("call_id"))
     if isinstance(raw.get("name"), str):
         message["name"] = raw["name"]
     if parts.calls:
@@ -152,7 +152,9 @@ def _assemble(role: str, raw: Mapping[str, Any], parts: Parts) -> list[Message]:
 def _plain(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return LangChain's and OpenInference's wrapping taken off."""
     if "lc" in raw and isinstance(raw.get("kwargs"), Mapping):
-        name = str((raw.get("id") or [""])[-1]).removesuffix("Chunk").removesuffix("Message")
+        path = raw.get("id")
+        name = str(path[-1] if isinstance(path, list) and path else "")
+        name = name.removesuffix("Chunk").removesuffix("Message")
         return {"role": name.lower()} | _plain(raw["kwargs"])
     if isinstance(raw.get("data"), Mapping) and "role" not in raw:
         return {"role": raw.get("type")} | _plain(raw["data"])
