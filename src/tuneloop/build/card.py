@@ -188,7 +188,7 @@ def _bias_lines(biases: dict[str, Any]) -> list[str]:
     if length:
         low, high = length["share_longer_interval"] or (0.0, 1.0)
         lines.append(
-            f"- **Length**: chosen answers are {length['mean_words']:+.1f} words longer; "
+            f"- **Length**: chosen answers differ by {length['mean_words']:+.1f} words; "
             f"of {length['n_differ']:,} pairs that differ in length the longer is chosen in "
             f"{length['share_longer'] or 0:.1%} ({low:.1%} to {high:.1%}); "
             f"balanced: {biases['length']['balanced']}"
