@@ -11,6 +11,8 @@ from tuneloop.lake.format import UnfitError
 from tuneloop.lake.parts import Message
 
 Response = dict[str, Any]
+MAX_DEPTH = 8
+"""So many wrappings are taken off an answer."""
 
 _INSIDE = (
     "message", "output_text", "output", "outputs", "answer", "response", "completion", "text",
@@ -88,7 +90,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _read(value: Any, *, depth: int) -> Response:
-    if value is None or depth > 8:
+    if value in (None, {}) or depth > MAX_DEPTH:
         return {}
     if isinstance(value, str):
         return {"content": value}
@@ -109,7 +111,8 @@ def _read(value: Any, *, depth: int) -> Response:
     name = _only(value)
     if name is not None:
         return _read(_parsed(value[name]), depth=depth + 1)
-    return {"content": as_text(dict(value))}
+    wrapping = not value.keys() - {*_INSIDE, *_SHELLS}
+    return {} if wrapping else {"content": as_text(dict(value))}
 
 
 def _only(value: Mapping[str, Any]) -> str | None:

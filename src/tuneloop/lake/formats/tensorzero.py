@@ -63,11 +63,16 @@ def _inference(record: Record) -> list[Event]:
     worse = parse_json(record.get("dispreferred_outputs"))
     if not isinstance(worse, list) or not worse:
         return [interaction(id, prompt, answer, **more)]
-    events: list[Event] = []
-    for n, output in enumerate(worse):
-        other = read_answer(parse_json(output))
-        events += pair(f"{id}-{n}", prompt, (answer, other), [Vote("a")], **more)
-    return events
+    # What was preferred is a demonstration; what the variant answered is what it was preferred to.
+    systems = (None, more.pop("system"))
+    others = [read_answer(parse_json(output)) for output in worse]
+    return [
+        event
+        for n, other in enumerate(others)
+        for event in pair(
+            f"{id}-{n}", prompt, (answer, other), [Vote("a")], systems=systems, **more
+        )
+    ]
 
 
 def _request(record: Record, params: Mapping[str, Any]) -> dict[str, Any]:
