@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tuneloop.artefacts.digest import canonical_json
-from tuneloop.curate.privacy.finding import Span
+from tuneloop.curate.privacy.finding import Span, apart
 from tuneloop.curate.privacy.prefilter import matching
 
 FIELDS = {
@@ -26,8 +26,8 @@ FIELDS = {
 """Column → field of the policy; other columns are metadata."""
 _JSON = frozenset({"tools", "answer_tool_calls", "metadata", "context"})
 _ROLES = {"system": "system_prompt", "developer": "system_prompt", "tool": "tools"}
-ALL_BITS = 0xFFFF
-_MODEL_BIT = 0x8000  # no group of rules has it: only the language model looks
+ALL_BITS = 2**63 - 1
+_MODEL_BIT = 2**62  # no rule has it: only the language model looks
 _MAX_DEPTH = 64
 _INSIDE = "\0"  # a step of a path into the JSON that a string holds
 
@@ -53,12 +53,12 @@ class Part:
     is_json: bool
 
     def bits(
-        self, prefilter: Callable[[pa.Array], NDArray[np.uint16]], *, with_model: bool
-    ) -> NDArray[np.uint16]:
+        self, prefilter: Callable[[pa.Array], NDArray[np.uint64]], *, with_model: bool
+    ) -> NDArray[np.uint64]:
         """Return which rules to try on each text; 0 where none."""
         bits = prefilter(self.texts)
         if with_model:
-            bits |= matching(self.texts, r"\p{Lu}").astype(np.uint16) * np.uint16(_MODEL_BIT)
+            bits |= matching(self.texts, r"\p{Lu}").astype(np.uint64) * np.uint64(_MODEL_BIT)
         if self.is_json:  # an escaped line break is none to RE2, and a key is a cue
             bits[matching(self.texts, r"\\|\"\s*:")] = ALL_BITS
         return bits
@@ -111,7 +111,7 @@ class Leaf:
 
     def add(self, spans: Iterable[Span]) -> None:
         """Add spans that overlap nothing found before."""
-        new = [s for s in spans if not any(s.start < t.end and t.start < s.end for t in self.spans)]
+        new = apart(spans, self.spans)
         if new:
             self.spans = sorted([*self.spans, *new])
 

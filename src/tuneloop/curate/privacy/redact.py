@@ -170,12 +170,7 @@ def _find(leaves: list[Leaf], redactor: Redactor) -> None:
         if redactor.with_model and "national_id" in redactor.kinds and leaf.has_digits:
             leaf.add(recognisers.national_ids(leaf.text))
     if redactor.with_model and redactor.kinds & {"person", "place", "organisation"}:
-        hidden = []
-        for leaf in leaves:
-            text = leaf.text
-            for span in leaf.spans:
-                text = hide(text, span)
-            hidden.append(text)
+        hidden = [hide(leaf.text, leaf.spans) for leaf in leaves]
         for leaf, spans in zip(leaves, language.find(hidden, redactor.kinds), strict=True):
             leaf.add(spans)
 
