@@ -11,8 +11,8 @@ from tuneloop.errors import TuneloopError
 
 
 def export(  # noqa: PLR0913 - each is an option of the command
-    *,
     kind: Annotated[str, typer.Option(help="sft, preference or kto.")],
+    *,
     format_: Annotated[
         str, typer.Option("--format", help="trl, openai, axolotl, llamafactory or ms-swift.")
     ],
