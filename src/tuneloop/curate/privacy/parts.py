@@ -29,6 +29,7 @@ _ROLES = {"system": "system_prompt", "developer": "system_prompt", "tool": "tool
 ALL_BITS = 2**63 - 1
 _MODEL_BIT = 2**62  # no rule has it: only the language model looks
 _MAX_DEPTH = 64
+_ITEMS = "[]"  # the texts of a list
 _INSIDE = "\0"  # a step of a path into the JSON that a string holds
 
 
@@ -38,7 +39,7 @@ class Part:
 
     Attributes:
         column: The column's name.
-        inner: The message's field they come from; empty for a column of texts.
+        inner: The message's field they come from; `[]` for a list of texts, empty for one each.
         texts: The texts.
         rows: The row of each.
         fields: The field of the policy of each.
@@ -178,6 +179,8 @@ def parts_of(columns: Mapping[str, pa.Array | list[str]]) -> list[Part]:
 def _message_parts(name: str, column: pa.Array) -> list[Part]:
     flat = column.flatten()
     rows = np.asarray(pc.list_parent_indices(column), dtype=np.int64)
+    if not pa.types.is_struct(flat.type):
+        return [Part(name, _ITEMS, flat, rows, FIELDS.get(name, "metadata"), name in _JSON)]
     roles = pc.struct_field(flat, "role").to_pylist()
     fields = [_ROLES.get(role, FIELDS.get(name, "prompt")) for role in roles]
     contents = Part(name, "content", pc.struct_field(flat, "content"), rows, fields, False)
@@ -247,12 +250,15 @@ def _replaced(texts: pa.Array, new: dict[int, str | None]) -> pa.Array:
 
 
 def _with_inner(column: pa.Array, inner: str, fresh: pa.Array) -> pa.Array:
-    """Return the messages with one of their fields replaced."""
+    """Return the lists with their items, or one field of the messages in them, replaced."""
     flat = column.flatten()
-    names = [flat.type.field(i).name for i in range(flat.type.num_fields)]
-    fields = [fresh if name == inner else pc.struct_field(flat, name) for name in names]
+    if inner == _ITEMS:
+        values = fresh
+    else:
+        names = [flat.type.field(i).name for i in range(flat.type.num_fields)]
+        fields = [fresh if name == inner else pc.struct_field(flat, name) for name in names]
+        values = pa.StructArray.from_arrays(fields, names=names)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    values = pa.StructArray.from_arrays(fields, names=names)
     mask = pc.is_null(column) if column.null_count else None
     return pa.ListArray.from_arrays(offsets, values, mask=mask).cast(column.type)

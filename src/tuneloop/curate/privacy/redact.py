@@ -122,7 +122,9 @@ def redact_batch(
     """Return the columns with personal data replaced.
 
     Args:
-        columns: By name (see `parts.FIELDS`): texts, JSON texts, or messages.
+        columns: By name (see `parts.FIELDS`): texts, JSON texts, lists of texts (the comments
+            on an answer, say) or messages. What is said of an interaction goes in one call with
+            it: names are found again in all columns of a row.
         conversations: The conversation of each row (the session, else the interaction): within
             one, equal values get equal surrogates, in whatever batch they come.
         redactor: What to do.
