@@ -7,6 +7,7 @@ their sets of words.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 SHINGLE = 5
 MIN_RECALL = 0.995  # of pairs exactly at the threshold; higher above it
 MAX_RUN = 50  # neighbours compared in one bucket; its first member is compared with all
-PAIRS_AT_ONCE = 200_000
+PAIRS_AT_ONCE = 100_000
+ROWS_AT_ONCE = 20_000
 Ints = NDArray[np.int64]
 
 
@@ -38,18 +40,27 @@ def normalise(texts: list[str]) -> pa.Array:
     return pc.utf8_trim_whitespace(column)
 
 
+def hash_texts(texts: pa.Array) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each text, the same everywhere (xxh3); 0 for null."""
+    from xxhash import xxh3_64_intdigest
+
+    encoded = texts.cast(pa.large_binary()).to_pylist()
+    values = (0 if text is None else xxh3_64_intdigest(text) for text in encoded)
+    return np.fromiter(values, dtype=np.uint64, count=len(texts))
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Texts as columns of words.
 
     Attributes:
         texts: Normalised, one a text.
-        words: Dictionary number of each word, texts one after another.
+        words: Hash of each word, texts one after another; equal in every corpus.
         offsets: Where each text's words begin in `words`, and the end.
     """
 
     texts: pa.Array
-    words: Ints
+    words: NDArray[np.uint64]
     offsets: Ints
 
     @classmethod
@@ -60,9 +71,10 @@ class Corpus:
         empty = pc.equal(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
         lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False) - empty
         flat = flat.filter(pc.greater(pc.binary_length(flat), 0))
-        codes = flat.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        coded = flat.dictionary_encode()
+        hashes = hash_texts(coded.dictionary)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return cls(texts, codes.astype(np.int64), offsets)
+        return cls(texts, hashes[coded.indices.to_numpy(zero_copy_only=False)], offsets)
 
     @property
     def n_words(self) -> Ints:
@@ -90,8 +102,8 @@ class Corpus:
         n = max(len(self.words) - size + 1, 0)
         code = np.zeros(n, dtype=np.uint64)
         for k in range(size):
-            word = self.words[k : n + k].astype(np.uint64) + np.uint64(1)
-            code = (code ^ (word * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xD6E8FEB86659FD93)
+            word = self.words[k : n + k]
+            code = (code ^ word) * np.uint64(0xD6E8FEB86659FD93)
             code ^= code >> np.uint64(32)
         inside = owner[:n] == owner[size - 1 : n + size - 1]
         return owner[:n][inside], code[inside]
@@ -129,6 +141,165 @@ def _jaccard(matrix: Any, a: Ints, b: Ints) -> NDArray[np.float64]:
     return result
 
 
+@dataclass(frozen=True)
+class Sets:
+    """n sets of 32-bit codes; those of text i are `codes[offsets[i]:offsets[i + 1]]`, ascending."""
+
+    codes: NDArray[np.uint32]
+    offsets: Ints
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def sizes(self) -> Ints:
+        """Codes of each set."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def of(cls, owner: Ints, code: NDArray[np.uint64], n: int) -> Sets:
+        """Return n sets from (owner, 64-bit code) in any order; repetitions count once."""
+        keyed = (owner.astype(np.uint64) << np.uint64(32)) | (code >> np.uint64(32))
+        keyed.sort()
+        if len(keyed):
+            keyed = keyed[np.concatenate([[True], keyed[1:] != keyed[:-1]])]
+        sizes = np.bincount((keyed >> np.uint64(32)).astype(np.int64), minlength=n)
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        return cls(keyed.astype(np.uint32), offsets)
+
+    def take(self, rows: Ints) -> Sets:
+        """Return the sets of these rows, in this order."""
+        sizes = self.sizes[rows]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        codes = np.empty(offsets[-1], dtype=np.uint32)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            low, high = offsets[start], offsets[min(start + ROWS_AT_ONCE, len(rows))]
+            codes[low:high] = self.codes[_places(self.offsets[rows[part]], sizes[part])]
+        return Sets(codes, offsets)
+
+    def jaccard(self, a: Ints, b: Ints) -> NDArray[np.float64]:
+        """Return the Jaccard similarity of each pair (a[i], b[i]); 0 where both are empty."""
+        result = np.zeros(len(a))
+        sizes = self.sizes
+        for start in range(0, len(a), PAIRS_AT_ONCE):
+            one, two = a[start : start + PAIRS_AT_ONCE], b[start : start + PAIRS_AT_ONCE]
+            pair = np.arange(len(one), dtype=np.uint64) << np.uint64(32)
+            keyed = [
+                np.repeat(pair, sizes[side])
+                | self.codes[_places(self.offsets[side], sizes[side])].astype(np.uint64)
+                for side in (one, two)
+            ]
+            both = np.concatenate(keyed)
+            both.sort()
+            shared = both[1:][both[1:] == both[:-1]] >> np.uint64(32)
+            n_shared = np.bincount(shared.astype(np.int64), minlength=len(one))
+            either = sizes[one] + sizes[two] - n_shared
+            np.divide(
+                n_shared, either, out=result[start : start + PAIRS_AT_ONCE], where=either > 0
+            )
+        return result
+
+
+def _places(starts: Ints, sizes: Ints) -> Ints:
+    """Return start, start + 1, … of each run, one run after another."""
+    ends = np.cumsum(sizes)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
+
+
+def fingerprints(corpus: Corpus, threshold: float) -> tuple[Sets, Sets]:
+    """Return each text's set of word 5-grams, and its set of words where those are few.
+
+    A text with fewer than five words has no 5-grams and is compared by its words; its partner
+    has at most 4 / threshold different words, so that longer ones need no set of words.
+    """
+    n = len(corpus.texts)
+    words = Sets.of(*corpus.ngrams(1), n)
+    few = words.sizes <= (SHINGLE - 1) / threshold
+    kept = np.repeat(few, words.sizes)
+    offsets = np.concatenate([[0], np.cumsum(np.where(few, words.sizes, 0))]).astype(np.int64)
+    return Sets.of(*corpus.ngrams(SHINGLE), n), Sets(words.codes[kept], offsets)
+
+
+def near_questions(
+    shingles: Sets, words: Sets, *, threshold: float, n_permutations: int
+) -> tuple[Ints, Ints]:
+    """Return the pairs (smaller number first) whose fingerprints are alike; each pair once."""
+    a, b = near_pairs(shingles, threshold=threshold, n_permutations=n_permutations)
+    few = np.flatnonzero(words.sizes > 0)
+    c, d = near_pairs(words.take(few), threshold=threshold, n_permutations=n_permutations)
+    c, d = few[c], few[d]
+    short = np.minimum(shingles.sizes[c], shingles.sizes[d]) == 0  # two long ones: by 5-grams
+    pairs = np.unique(np.concatenate([a * len(shingles) + b, (c * len(shingles) + d)[short]]))
+    return pairs // max(len(shingles), 1), pairs % max(len(shingles), 1)
+
+
+def near_pairs(sets: Sets, *, threshold: float, n_permutations: int) -> tuple[Ints, Ints]:
+    """Return the pairs of sets that are alike, found by MinHash and verified; each pair once.
+
+    The signatures come and go band by band: memory is one key a set and band, and the pairs.
+    """
+    n_rows = band_rows(threshold, n_permutations)
+    index = np.flatnonzero(sets.sizes > 0)
+    starts = sets.offsets[index]
+    keys: list[NDArray[np.uint32]] = []
+    found = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]
+    multiplier = np.random.default_rng(1).integers(1, 2**63, (n_permutations, 2), dtype=np.uint64)
+    for first in range(0, n_permutations - n_rows + 1, n_rows):
+        keys.append(_band(sets.codes, starts, multiplier[first : first + n_rows]))
+        for a, b in _same_key(keys[-1]):
+            sizes = sets.sizes[index[a]], sets.sizes[index[b]]
+            new = np.minimum(*sizes) >= threshold * np.maximum(*sizes)
+            for earlier in keys[:-1]:
+                new &= earlier[a] != earlier[b]
+            x, y = index[a[new]], index[b[new]]
+            near = sets.jaccard(x, y) >= threshold
+            found.append((np.minimum(x, y)[near], np.maximum(x, y)[near]))
+    return np.concatenate([x for x, _ in found]), np.concatenate([y for _, y in found])
+
+
+def _band(
+    codes: NDArray[np.uint32], starts: Ints, multipliers: NDArray[np.uint64]
+) -> NDArray[np.uint32]:
+    """Return one key a set: equal where the sets agree in all permutations of the band.
+
+    A permutation is multiply-shift hashing. Source: Dietzfelbinger and others 1997, A Reliable
+    Randomized Algorithm for the Closest-Pair Problem.
+    """
+    keys = np.zeros(len(starts), dtype=np.uint64)
+    bounds = np.append(starts, len(codes))
+    for first in range(0, len(starts), ROWS_AT_ONCE):
+        last = min(first + ROWS_AT_ONCE, len(starts))
+        part = codes[bounds[first] : bounds[last]].astype(np.uint64)
+        for times, plus in multipliers:
+            hashed = ((part * (times | np.uint64(1)) + plus) >> np.uint64(32)).astype(np.uint32)
+            lowest = np.minimum.reduceat(hashed, bounds[first:last] - bounds[first])
+            mixed = (keys[first:last] ^ lowest) * np.uint64(0x9E3779B97F4A7C15)
+            keys[first:last] = mixed ^ (mixed >> np.uint64(29))
+    return (keys >> np.uint64(32)).astype(np.uint32)
+
+
+def _same_key(keys: NDArray[np.uint32]) -> Iterator[tuple[Ints, Ints]]:
+    """Yield pairs with the same key, each once.
+
+    All pairs of a short run of equal keys; in a long one each with the next `MAX_RUN`, and the
+    first with all.
+    """
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    place = np.arange(len(order))
+    new = np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(order) else place > 0
+    first = np.maximum.accumulate(np.where(new, place, 0))
+    far = np.flatnonzero(place - first >= MAX_RUN)
+    yield order[first[far]], order[far]
+    near = np.flatnonzero(~new)
+    for distance in range(1, MAX_RUN):
+        near = near[near - first[near] >= distance]
+        if not len(near):
+            break
+        yield order[near - distance], order[near]
+
+
 def cluster(texts: list[str], *, threshold: float, n_permutations: int, size: int = 5) -> Ints:
     """Return the number of each text's cluster: connected by near-equality of neighbours.
 
@@ -142,10 +313,12 @@ def cluster(texts: list[str], *, threshold: float, n_permutations: int, size: in
         return np.zeros(0, dtype=np.int64)
     encoded = normalise(texts).dictionary_encode()
     corpus = Corpus.of(encoded.dictionary)
-    a, b = _candidates(corpus, threshold, n_permutations, size)
-    similar = corpus.similarity(a, b) if size == SHINGLE else _jaccard(corpus.by_word, a, b)
-    near = similar >= threshold
-    labels = components(a[near], b[near], len(corpus.texts))
+    options: dict[str, Any] = {"threshold": threshold, "n_permutations": n_permutations}
+    if size == SHINGLE:
+        a, b = near_questions(*fingerprints(corpus, threshold), **options)
+    else:
+        a, b = near_pairs(Sets.of(*corpus.ngrams(size), len(corpus.texts)), **options)
+    labels = components(a, b, len(corpus.texts))
     codes: Ints = encoded.indices.to_numpy(zero_copy_only=False)
     return labels[codes]
 
@@ -158,69 +331,6 @@ def components(a: Ints, b: Ints, n: int) -> Ints:
     graph = coo_matrix((np.ones(len(a), dtype=np.int8), (a, b)), shape=(n, n))
     labels: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
     return labels
-
-
-def _candidates(
-    corpus: Corpus, threshold: float, n_permutations: int, size: int
-) -> tuple[Ints, Ints]:
-    """Return pairs that MinHash finds alike; each pair once, the smaller number first."""
-    n_words = corpus.n_words
-    everything = n_words > 0
-    groups = [(everything, 1)]
-    if size == SHINGLE:  # a short text's partner has at most 4 / threshold different words
-        n_different = np.diff(corpus.by_word.indptr)
-        short = everything & (n_different <= (SHINGLE - 1) / threshold)
-        groups = [(n_words >= SHINGLE, SHINGLE), (short, 1)]
-    n = len(corpus.texts)
-    found = [np.zeros(0, dtype=np.int64)]
-    for chosen, ngram in groups:
-        index = np.flatnonzero(chosen)
-        signatures = _minhash(corpus.texts.take(pa.array(index)), ngram, n_permutations)
-        for pair in _same_bucket(signatures, threshold):
-            a, b = index[pair[0]], index[pair[1]]
-            found.append(np.minimum(a, b) * n + np.maximum(a, b))
-    pairs = np.unique(np.concatenate(found))
-    return pairs // n, pairs % n
-
-
-def _minhash(texts: pa.Array, ngram: int, n_permutations: int) -> NDArray[np.uint32]:
-    """Return MinHash signatures, texts × permutations."""
-    import daft
-    from daft import col
-
-    if not len(texts):
-        return np.zeros((0, n_permutations), dtype=np.uint32)
-    frame = daft.from_arrow(pa.table({"i": np.arange(len(texts)), "text": texts}))
-    hashed = frame.select(
-        "i", col("text").minhash(num_hashes=n_permutations, ngram_size=ngram, seed=1).alias("h")
-    ).to_arrow()
-    hashed = hashed.sort_by("i")  # a cluster may hand parts back in any order
-    flat: NDArray[np.uint32] = pc.list_flatten(hashed["h"]).to_numpy()
-    return flat.reshape(len(texts), n_permutations)
-
-
-def _same_bucket(signatures: NDArray[np.uint32], threshold: float) -> list[tuple[Ints, Ints]]:
-    """Return pairs that agree in a whole band of permutations."""
-    n_rows = band_rows(threshold, signatures.shape[1])
-    pairs = []
-    for start in range(0, signatures.shape[1] - n_rows + 1, n_rows):
-        band = np.ascontiguousarray(signatures[:, start : start + n_rows]).astype(np.uint64)
-        key = np.zeros(len(band), dtype=np.uint64)
-        for column in band.T:
-            key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
-            key ^= key >> np.uint64(29)
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-        first = np.maximum.accumulate(
-            np.where(np.concatenate([[True], key[1:] != key[:-1]]), np.arange(len(key)), 0)
-        )
-        pairs.append((order[first], order))
-        for distance in range(1, min(MAX_RUN, len(key))):
-            same = np.flatnonzero(key[distance:] == key[:-distance])
-            if not len(same):
-                break
-            pairs.append((order[same], order[same + distance]))
-    return [(a[a != b], b[a != b]) for a, b in pairs]
 
 
 def band_rows(threshold: float, n_permutations: int) -> int:
