@@ -55,26 +55,29 @@ class Corpus:
 
     Attributes:
         texts: Normalised, one a text.
-        words: Hash of each word, texts one after another; equal in every corpus.
+        words: Number of each word, texts one after another: its place in the dictionary of
+            this corpus or, where that is `stable`, a hash.
         offsets: Where each text's words begin in `words`, and the end.
     """
 
     texts: pa.Array
-    words: NDArray[np.uint64]
+    words: Ints
     offsets: Ints
 
     @classmethod
-    def of(cls, texts: pa.Array) -> Corpus:
-        """Split normalised texts into words."""
+    def of(cls, texts: pa.Array, *, stable: bool = False) -> Corpus:
+        """Split normalised texts into words; `stable` numbers are equal in every corpus."""
         lists = pc.split_pattern(texts, " ")
         flat = lists.flatten()
         empty = pc.equal(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
         lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False) - empty
         flat = flat.filter(pc.greater(pc.binary_length(flat), 0))
         coded = flat.dictionary_encode()
-        hashes = hash_texts(coded.dictionary)
+        codes = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        if stable:
+            codes = hash_texts(coded.dictionary).view(np.int64)[codes]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return cls(texts, hashes[coded.indices.to_numpy(zero_copy_only=False)], offsets)
+        return cls(texts, codes, offsets)
 
     @property
     def n_words(self) -> Ints:
@@ -102,8 +105,8 @@ class Corpus:
         n = max(len(self.words) - size + 1, 0)
         code = np.zeros(n, dtype=np.uint64)
         for k in range(size):
-            word = self.words[k : n + k]
-            code = (code ^ word) * np.uint64(0xD6E8FEB86659FD93)
+            word = self.words[k : n + k].astype(np.uint64) + np.uint64(1)
+            code = (code ^ (word * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xD6E8FEB86659FD93)
             code ^= code >> np.uint64(32)
         inside = owner[:n] == owner[size - 1 : n + size - 1]
         return owner[:n][inside], code[inside]
