@@ -105,14 +105,13 @@ class Feedback(Struct, gc=False):
     signal: str
     actor: Actor = field(default_factory=Actor)
     dimension: str | None = None
-    value: Raw = NOTHING
+    value: Any = None
     scale: tuple[float, float] | None = None
     op: str = "set"
 
 
 decode_interaction = msgspec.json.Decoder(Interaction).decode
 decode_feedback = msgspec.json.Decoder(Feedback).decode
-decode_value = msgspec.json.decode
 
 
 def text_of(content: str | list[dict[str, Any]] | None) -> str:

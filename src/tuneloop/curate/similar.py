@@ -22,12 +22,12 @@ PAIRS_AT_ONCE = 200_000
 Ints = NDArray[np.int64]
 
 
-def normalise(texts: list[str]) -> pa.Array:
+def normalise(texts: list[str] | pa.Array) -> pa.Array:
     """Return texts in one form: NFKC, lower case, words and single spaces only.
 
     Placeholders lose their numbers; Chinese, Japanese and Korean signs become words of one.
     """
-    column = pa.array(texts, type=pa.large_string())
+    column = pa.array(texts, type=pa.large_string()) if isinstance(texts, list) else texts
     column = pc.replace_substring_regex(column, r"\[([A-Z]+)_\d+\]", r"[\1]")
     column = pc.utf8_lower(pc.utf8_normalize(column, "NFKC"))
     column = pc.replace_substring_regex(

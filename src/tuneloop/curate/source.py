@@ -1,0 +1,84 @@
+"""Read the lake through Daft, on this machine or on a Ray cluster: one plan, one function a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from tuneloop.artefacts.stage import Progress
+
+BATCH_ROWS = 16_384
+
+Work = Callable[[pa.RecordBatch], int]
+"""Takes a batch of lake rows, leaves a part file behind, returns the number in its name."""
+
+
+@dataclass(frozen=True)
+class Lake:
+    """One version of the table, of one tenant or of all.
+
+    `others` counts the events of other tenants by kind; `watermark` is the newest event of an
+    interaction, in seconds.
+    """
+
+    uri: str
+    version: int
+    tenant: str | None
+
+    def frame(self, kind: str) -> Any:
+        """Return the rows of one kind."""
+        import daft
+        from daft import col
+
+        table = daft.read_deltalake(self.uri, version=self.version)
+        mine = col("kind") == kind
+        return table.where(mine if self.tenant is None else mine & (col("tenant") == self.tenant))
+
+    def size(self, kind: str) -> int:
+        """Return the number of rows of one kind, repeated ones included."""
+        return int(self.frame(kind).count_rows())
+
+    def others(self) -> dict[str, int]:
+        """Return how many events of each kind are other tenants', each counted once."""
+        import daft
+        from daft import col
+
+        if self.tenant is None:
+            return {}
+        table = daft.read_deltalake(self.uri, version=self.version)
+        rest = table.where(col("tenant") != self.tenant)
+        kinds = rest.select("kind", "tenant", "id", "revision").distinct()
+        counted = kinds.groupby("kind").agg(col("id").count().alias("n")).to_pydict()
+        return dict(zip(counted["kind"], counted["n"], strict=True))
+
+    def watermark(self) -> float:
+        """Return when the newest interaction was, in seconds since 1970; 0 without any."""
+        from daft import col
+
+        newest = self.frame("interaction").agg(col("event_ts").max()).to_pydict()["event_ts"][0]
+        return float(newest.timestamp()) if newest else 0.0
+
+    def work(self, kind: str, columns: list[str], work: Work, progress: Progress) -> list[str]:
+        """Give every batch of one kind to `work`, wherever Daft runs it; return the parts."""
+        import daft
+        from daft import col
+
+        def call(*series: Any) -> Any:
+            arrays = [_narrow(one.to_arrow()) for one in series]
+            number = work(pa.RecordBatch.from_arrays(arrays, names=columns))
+            return daft.Series.from_arrow(pa.array([number] * len(arrays[0]), pa.uint64()))
+
+        run = daft.func.batch(return_dtype=daft.DataType.uint64(), use_process=False)(call)
+        rows = self.frame(kind).select(*columns).into_batches(BATCH_ROWS)
+        parts: set[int] = set()
+        for batch in rows.select(run(*map(col, columns)).alias("part")).to_arrow_iter():
+            parts.update(batch.column(0).unique().to_pylist())
+            progress.advance(len(batch))
+        return [f"{part:016x}" for part in sorted(parts)]
+
+
+def _narrow(column: pa.Array) -> pa.Array:
+    return column.cast(pa.string()) if pa.types.is_large_string(column.type) else column

@@ -1,0 +1,75 @@
+"""The texts that feedback brings, by what they are about: written once, looked up by batches.
+
+Corrections, edits and comments are redacted together with the prompt and the answer they belong
+to, so that one person stays one person in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tuneloop.curate.columns import Hashes
+from tuneloop.curate.similar import hash_texts
+
+SCHEMA = pa.schema(
+    [
+        ("target", pa.uint64()),
+        ("piece", pa.uint64()),
+        ("signal", pa.int8()),
+        ("text", pa.large_string()),
+    ]
+)
+
+
+def write(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Write the texts in order of what they are about, uncompressed: they are looked up mapped."""
+    table = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by(
+        [("target", "ascending"), ("piece", "ascending")]
+    )
+    table = table.combine_chunks()
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as out:
+        out.write_table(table)
+
+
+class Spoken:
+    """Looks up texts by the hash of what they are about."""
+
+    def __init__(self, path: Path) -> None:
+        self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
+        self.target: Hashes = self.table["target"].to_numpy()
+
+    def of(self, keys: Hashes, sessions: pa.Array, episodes: pa.Array) -> pa.Table:
+        """Return (row, piece, signal, text) of what is about these interactions.
+
+        Texts about a whole session or episode come with each of its rows; which of them they
+        are about is known only when all rows are.
+        """
+        if not len(self.target):
+            return self.table.select(["piece", "signal", "text"]).add_column(
+                0, "row", pa.array([], pa.int64())
+            )
+        rows, places = [], []
+        for hashes in (keys, *whole_keys(sessions, episodes)):
+            low, high = (np.searchsorted(self.target, hashes, side) for side in ("left", "right"))
+            sizes = np.where(hashes == 0, 0, high - low)
+            ends = np.cumsum(sizes)
+            rows.append(np.repeat(np.arange(len(keys)), sizes))
+            places.append(np.arange(ends[-1] if len(ends) else 0)
+                          + np.repeat(low - ends + sizes, sizes))  # fmt: skip
+        row = np.concatenate(rows)
+        found = self.table.take(pa.array(np.concatenate(places)))
+        return found.select(["piece", "signal", "text"]).add_column(0, "row", pa.array(row))
+
+
+def whole_keys(sessions: pa.Array, episodes: pa.Array) -> tuple[Hashes, Hashes]:
+    """Return the hashes by which feedback on a whole session or episode finds its rows."""
+    one, two = (
+        hash_texts(pc.binary_join_element_wise(pa.scalar(kind), names, "\0"))
+        for kind, names in (("session", sessions), ("episode", episodes))
+    )
+    return one, two
