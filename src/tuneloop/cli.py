@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tuneloop import __version__
+from tuneloop.cli_erase import erase
 from tuneloop.cli_simulate import simulate
 from tuneloop.errors import TuneloopError
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 registry_app = typer.Typer(no_args_is_help=True, help="Which system is the champion, and was.")
 app.add_typer(registry_app, name="registry")
 app.command()(simulate)
+app.command()(erase)
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The run's YAML file.")]
 SetOption = Annotated[

@@ -1,4 +1,4 @@
-"""The loop's forward half: lake → curate → build → sft → dpo → evaluate → decide → report."""
+"""The loop's forward half, from the lake to the report: a property a stage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuneloop.artefacts import stage as kinds
 from tuneloop.artefacts.aliases import Generation
@@ -36,7 +36,7 @@ class Pipeline(Stages):
         """
         active = self.active_stages()
         if until not in active:
-            raise TuneloopError(f"{until} is switched off in this config", where="train")
+            raise TuneloopError(f"{until} is switched off in this config", where=until)
         if STAGES.index(until) < self.begin:
             raise TuneloopError(
                 f"nothing lies between --from {STAGES[self.begin]} and --until {until}",
@@ -54,7 +54,11 @@ class Pipeline(Stages):
     def active_stages(self) -> list[str]:
         """Return the stages this config runs, in order."""
         train = self.config.train
-        off = {"sft": not train.sft.enabled, "dpo": not train.dpo.enabled}
+        off = {
+            "sample": not self.config.sample.enabled,
+            "sft": not train.sft.enabled,
+            "dpo": not train.dpo.enabled,
+        }
         return [stage for stage in STAGES if not off.get(stage)]
 
     # -- inputs ----------------------------------------------------------------------
@@ -152,13 +156,34 @@ class Pipeline(Stages):
         return self._stage("curate", kinds.CuratedSet, parents, config, work)
 
     @cached_property
+    def sample(self) -> kinds.SampledSet:
+        """New answers of the system that serves now to prompts whose answer nobody wanted."""
+        from tuneloop.evaluate.sampling import sample
+
+        config, system = self.config.sample, self.systems.serving_now()
+        engine = config.engine or self.config.evaluate.engine
+        config = config.model_copy(update={"engine": engine})  # in the key, too
+        parents = [
+            parent("curated", self.curate),
+            self._base_parent(),
+            Parent(role="system", kind="system", digest=system.spec.digest),
+        ]
+        judge = self.systems.judge_model(config.judge, engine)
+        if judge:
+            parents.append(Parent(role="judge", kind="model", digest=judge.digest))
+        work = partial(sample, self.curate, system, config, engine, judge_model=judge)
+        return self._stage("sample", kinds.SampledSet, parents, config, work)
+
+    @cached_property
     def build(self) -> kinds.ExampleSet:
         """SFT, preference and KTO rows."""
         from tuneloop.build.stage import build
 
         config = self.config.build
-        work = partial(build, self.curate, config)
+        more: dict[str, Any] = {"samples": self.sample} if self.config.sample.enabled else {}
+        work = partial(build, self.curate, config, **more)
         parents = [parent("curated", self.curate)]
+        parents += [parent(role, artefact) for role, artefact in more.items()]
         return self._stage("build", kinds.ExampleSet, parents, config, work)
 
     @cached_property
@@ -194,7 +219,7 @@ class Pipeline(Stages):
             Parent(role="champion", kind="system", digest=champion.spec.digest),
             Parent(role="candidate", kind="system", digest=candidate.spec.digest),
         ]
-        judge = self.systems.judge_model()
+        judge = self.systems.judge_model(config.judge, config.engine)
         if judge:
             parents.append(Parent(role="judge", kind="model", digest=judge.digest))
         work = partial(evaluate, self.golden, champion, candidate, config, judge_model=judge)

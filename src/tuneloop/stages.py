@@ -22,7 +22,7 @@ from tuneloop.runtime.execution import (
     wait_for,
 )
 
-STAGES = ("lake", "curate", "build", "sft", "dpo", "evaluate", "decide", "report")
+STAGES = ("lake", "curate", "sample", "build", "sft", "dpo", "evaluate", "decide", "report")
 DISTRIBUTED = ("sft", "dpo")
 
 TRAIN_PINS = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
@@ -33,6 +33,7 @@ SPECS = {
     "golden": StageSpec("golden", ("artefacts/golden.py",)),
     "lake": StageSpec("lake", ("lake",), ("deltalake",)),
     "curate": StageSpec("curate", ("curate",), ("daft", "pyarrow")),
+    "sample": StageSpec("sample", SERVE_SOURCES, SERVE_PINS),
     "build": StageSpec("build", ("build",), ("pyarrow",)),
     "sft": StageSpec("sft", TRAIN_SOURCES, TRAIN_PINS),
     "dpo": StageSpec("dpo", TRAIN_SOURCES, TRAIN_PINS),

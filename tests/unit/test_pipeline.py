@@ -18,6 +18,7 @@ from tuneloop.stages import SPECS, STAGES
 from tuneloop.systems import alias_of
 
 TRAINING = plan._training
+RUN = [stage for stage in STAGES if stage != "sample"]  # off where a config does not ask for it
 
 
 @pytest.fixture
@@ -33,13 +34,23 @@ def champion(loop):
 
 def test_a_promotion_moves_the_alias_and_a_second_run_does_nothing(loop):
     loop.pipeline().run()
-    assert loop.ran == list(STAGES)
+    assert loop.ran == RUN
     first = champion(loop)
     assert (first.number, first.reason) == (1, "because")
     loop.ran.clear()
     loop.pipeline().run()
     assert loop.ran == ["lake"]
     assert champion(loop) == first
+
+
+def test_sampled_answers_go_into_the_set_where_they_are_asked_for(loop):
+    on = loop.config(sample={"enabled": True, "when": ["corrected"]})
+    artefacts = loop.pipeline(on).run("build")
+    assert loop.ran == ["lake", "curate", "sample", "build"]
+    parents = {p.role: p.digest for p in artefacts["build"].manifest.parents}
+    assert parents["samples"] == artefacts["sample"].digest
+    with pytest.raises(TuneloopError, match="switched off"):
+        loop.pipeline().run("sample")
 
 
 def test_asking_for_a_decision_or_a_report_moves_nothing(loop):
@@ -56,7 +67,7 @@ def test_plan_writes_nothing_and_promotes_nothing(loop):
     assert all(row["cached"] for row in made["stages"])
     assert loop.objects() == before
     made = plan.make_plan(loop.pipeline())  # the same but for `promote`: decide runs anew
-    assert [row["stage"] for row in made["stages"] if row["cached"]] == list(STAGES[:6])
+    assert [row["stage"] for row in made["stages"] if row["cached"]] == RUN[:6]
     loop.pipeline().run()
     alias = "aliases/default/default/production/champion/00000001.json"
     loop.store.objects.delete(alias)
@@ -252,7 +263,7 @@ def test_a_forced_rank_waits_for_what_rank_0_leaves_in_this_run(loop, monkeypatc
     first.open_record()
     other = loop.pipeline(force=[stage])
     other.record = first.record
-    for name in STAGES[: STAGES.index(stage)]:
+    for name in RUN[: RUN.index(stage)]:
         other.__dict__[name] = loop.pipeline().run(name)[name]
     loop.ran.clear()
     monkeypatch.setenv("RANK", "1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -66,8 +68,26 @@ class Check(BaseModel):
     hard: bool = False
 
 
+Status = Literal["active", "candidate", "retired"]
+"""`active` counts; `candidate` waits for review; `retired` is kept for the record alone."""
+ACTIVE: tuple[Status, ...] = ("active",)
+
+
+class GoldenSource(BaseModel):
+    """The events a prompt was made from; those interactions are never trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    interaction_ids: list[str] = Field(default_factory=list)
+    feedback_ids: list[str] = Field(default_factory=list)
+
+
 class GoldenPrompt(BaseModel):
-    """One held-out prompt: chat messages, what a good answer is, and the slices it counts in."""
+    """One held-out prompt: chat messages, what a good answer is, and the slices it counts in.
+
+    `version` counts the changes of this prompt. Who added, reviewed and retired it, and when,
+    is for people: no stage reads that.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,36 +97,66 @@ class GoldenPrompt(BaseModel):
     checks: list[Check] = Field(default_factory=list)
     slices: list[str] = Field(default_factory=list)
     family: str | None = None
+    status: Status = "active"
+    owner: str | None = None
+    version: int = Field(default=1, ge=1)
+    source: GoldenSource = GoldenSource()
+    added_by: str | None = None
+    added_at: datetime | None = None
+    reviewed_by: str | None = None
+    retired_reason: str | None = None
+    tags: list[str] = Field(default_factory=list)
 
 
-def read_golden(path: Path) -> list[GoldenPrompt]:
-    """Read a golden JSON-lines file.
+def read_golden(path: Path, statuses: Collection[Status] = ACTIVE) -> list[GoldenPrompt]:
+    """Read the prompts of these statuses from a golden JSON-lines file.
 
     Raises:
         DataError: naming the line, where one is malformed or an id is repeated, or where
-            the file is empty. A golden set is ours: nothing in it is dropped in silence.
+            no such prompt is left. A golden set is ours: nothing in it is dropped in silence.
     """
-    prompts: list[GoldenPrompt] = []
-    seen: set[str] = set()
+    prompts = [prompt for _, prompt in golden_lines(path)]
+    chosen = [prompt for prompt in prompts if prompt.status in statuses]
+    if not chosen:
+        which = f"no {' or '.join(statuses)} prompts" if prompts else "no prompts"
+        raise DataError(f"the golden set holds {which}", where=str(path))
+    return chosen
+
+
+def golden_lines(path: Path) -> list[tuple[str, GoldenPrompt]]:
+    """Return every prompt of a golden file with its line as it is written.
+
+    Raises:
+        DataError: naming the line, where one is malformed or an id is repeated.
+    """
     try:
         # On "\n" alone: JSON may hold U+2028 and other line ends as they are.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the golden set cannot be read: {error}", where=str(path)) from error
+    found: list[tuple[str, GoldenPrompt]] = []
+    seen: set[str] = set()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            prompt = GoldenPrompt.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            what = first["msg"].removeprefix("Value error, ")
-            raise DataError(f"{field}: {what}", where=f"{path}:{number}") from error
+        prompt = parse_prompt(line, where=f"{path}:{number}")
         if prompt.id in seen:
             raise DataError(f"id {prompt.id!r} is used twice", where=f"{path}:{number}")
         seen.add(prompt.id)
-        prompts.append(prompt)
-    if not prompts:
-        raise DataError("the golden set holds no prompts", where=str(path))
-    return prompts
+        found.append((line, prompt))
+    return found
+
+
+def parse_prompt(line: str | bytes, *, where: str) -> GoldenPrompt:
+    """Return the prompt a JSON text states.
+
+    Raises:
+        DataError: naming the field that is wrong.
+    """
+    try:
+        return GoldenPrompt.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        what = first["msg"].removeprefix("Value error, ")
+        raise DataError(f"{field}: {what}", where=where) from error

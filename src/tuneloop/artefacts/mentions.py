@@ -44,9 +44,7 @@ class Needles:
         words = frozenset([*keys, *ids])
         begun = {text[: cls.MAX_TEXT] for text in texts if len(text) >= cls.MIN_TEXT}
         forms = sorted({form for text in begun for form in _forms(text)})
-        parts = [
-            rb"(?<![\w-])" + re.escape(word.encode()) + rb"(?![\w-])" for word in sorted(words)
-        ]
+        parts = [_bounded(word) for word in sorted(words)]
         parts += [re.escape(form.encode()) for form in forms]
         longest = max((len(form.encode()) for form in [*words, *forms]), default=1)
         sieve = "|".join(re.escape(form) for form in [*sorted(words), *forms])

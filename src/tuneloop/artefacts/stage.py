@@ -80,6 +80,10 @@ class CuratedSet(Artefact):
     """Files: `curated.parquet`, `preferences.parquet`, `dropped.parquet`, `summary.json`."""
 
 
+class SampledSet(Artefact):
+    """Files: `samples.parquet`, `summary.json`."""
+
+
 class ExampleSet(Artefact):
     """Files: `{sft,preference,kto}_{train,validation}.parquet`, `summary.json`."""
 

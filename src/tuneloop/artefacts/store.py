@@ -197,6 +197,7 @@ class Store:
         for name, path in sorted(files.items()):
             refs[name] = self._put_blob(path)
         digest = contents_digest(draft.kind, refs)
+        self.delete(f"erased/{digest}.json")  # made anew, from what is still there
         manifest = draft.model_copy(update={"files": refs, "digest": digest})
         self.put(f"digests/{digest}/{draft.kind}/{draft.key}", b"")
         folder = f"manifests/{draft.kind}/{draft.key}"

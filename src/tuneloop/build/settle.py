@@ -2,121 +2,156 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+import numpy as np
 
-from tuneloop.artefacts.digest import digest_json
-from tuneloop.build.examples import Example
+from tuneloop.build.made import NONE, Links, Made
+from tuneloop.build.pairs import pick_diverse
+from tuneloop.build.rows import Flags, Floats, Ints
+from tuneloop.build.rules import Sources
+from tuneloop.config.sets import BuildConfig
 
-Votes = dict[tuple[str, ...], list[Example]]
 MAX_WEIGHT = 1.0
+_DIGITS = 9  # masses are sums: what differs by rounding is equal
 
 
-@dataclass(frozen=True)
-class Settled:
-    """One training row and everything it rests on."""
+def settle(
+    examples: dict[str, Made], sources: Sources, config: BuildConfig
+) -> dict[str, tuple[Made, Flags]]:
+    """Return by kind the rows that stand, one for all that say the same, and which validate.
 
-    row_id: str
-    example: Example
+    Whole prompts settle among themselves. Evidence is the sum of weights:
 
-    @property
-    def interaction_id(self) -> str:
-        """The interaction whose prompt and answer the row shows."""
-        return self.example.interactions[0]
-
-
-def settle_sft(examples: list[Example], skipped: Counter[str]) -> list[Settled]:
-    """Merge equal rows; of several completions to one prompt keep the best-evidenced.
-
-    Evidence is the sum of weights; a correction wins a tie, since its author saw the answer.
+    - SFT: of several completions to one prompt the heaviest; a correction wins a tie, since its
+      author saw the answer.
+    - preference: where people disagree on the order of two answers the heavier side, a tie none.
+    - KTO: where they disagree on one answer the heavier side, a tie none.
     """
-    kept = []
-    for votes in _by_prompt(examples).values():
-        ranked = sorted(votes.values(), key=_evidence, reverse=True)
-        kept.append(_merge("sft", ranked[0]))
-        skipped["sft_repeated"] += len(ranked[0]) - 1
-        skipped["sft_contradicted"] += sum(len(other) for other in ranked[1:])
-    return sorted(kept, key=lambda row: (row.interaction_id, row.row_id))
+    corrects = np.array([rule.take == "correction" for rule in config.rules.values()])
+    settled = {
+        "sft": _settle_sft(examples["sft"], sources, corrects),
+        "preference": _settle_pairs(examples["preference"], sources),
+        "kto": _settle_kto(examples["kto"], sources),
+    }
+    most = {"sft": None, "preference": config.max_pairs_per_prompt,
+            "kto": config.max_kto_rows_per_prompt}  # fmt: skip
+    result = {}
+    for kind, (made, validates) in settled.items():
+        kept = _cap(made, sources, most[kind])
+        sources.skipped[f"{kind}_prompt_cap"] += int((~kept).sum())
+        chosen = np.flatnonzero(kept)
+        chosen = chosen[np.argsort(made.row[chosen], kind="stable")]
+        result[kind] = (made.take(chosen), validates[chosen])
+    return result
 
 
-def settle_preferences(examples: list[Example], skipped: Counter[str]) -> list[Settled]:
-    """Merge equal pairs; where people disagree on the order the heavier side wins, a tie none."""
-    kept = []
-    for votes in _by_prompt(examples).values():
-        for (chosen, rejected), agreeing in votes.items():
-            against = votes.get((rejected, chosen), [])
-            if chosen == rejected or _mass(agreeing) <= _mass(against):
-                skipped["preference_contradicted"] += len(agreeing)
-            else:
-                kept.append(_merge("preference", agreeing))
-                skipped["preference_repeated"] += len(agreeing) - 1
-    return sorted(kept, key=lambda row: (row.interaction_id, row.row_id))
+def _settle_sft(made: Made, sources: Sources, corrects: Flags) -> tuple[Made, Flags]:
+    group, inverse = _groups(sources.rows.prompt[made.row], sources.texts.key[made.good])
+    mass = _mass(made.weight, inverse, len(group))
+    corrected = np.zeros(len(group), dtype=np.bool_)
+    np.logical_or.at(corrected, inverse, corrects[made.rule])
+    first = _first(made.row, inverse, len(group))
+    # the last of each prompt: heaviest, then corrected, then earliest
+    order = np.lexsort((-first, corrected, mass, group[:, 0]))
+    prompts = group[order, 0]
+    best = order[np.r_[prompts[1:] != prompts[:-1], True]] if len(order) else order
+    wins = np.zeros(len(group), dtype=np.bool_)
+    wins[best] = True
+    kept = wins[inverse]
+    sources.skipped["sft_contradicted"] += int((~kept).sum())
+    return _merge(made, kept, inverse, "sft", sources)
 
 
-def settle_kto(examples: list[Example], skipped: Counter[str]) -> list[Settled]:
-    """Merge thumbs on one answer to one prompt; where they disagree the heavier side wins."""
-    kept = []
-    for votes in _by_prompt(examples).values():
-        for given in votes.values():
-            sides = {label: [e for e in given if e.label is label] for label in (True, False)}
-            up, down = _mass(sides[True]), _mass(sides[False])
-            if up == down:
-                skipped["kto_contradicted"] += len(given)
-                continue
-            winner, loser = sides[up > down], sides[up < down]
-            kept.append(_merge("kto", winner))
-            skipped["kto_repeated"] += len(winner) - 1
-            skipped["kto_contradicted"] += len(loser)
-    return sorted(kept, key=lambda row: (row.interaction_id, row.row_id))
+def _settle_pairs(made: Made, sources: Sources) -> tuple[Made, Flags]:
+    prompt = sources.rows.prompt[made.row]
+    good, bad = sources.texts.key[made.good], sources.texts.key[made.bad]
+    group, inverse = _groups(prompt, good, bad)
+    mass = _mass(made.weight, inverse, len(group))
+    place = {tuple(g): i for i, g in enumerate(group.tolist())}
+    against = np.array([mass[place[p, b, g]] if (p, b, g) in place else 0.0
+                        for p, g, b in group.tolist()])  # fmt: skip
+    kept = (good != bad) & (mass > against)[inverse] if len(made) else np.empty(0, np.bool_)
+    sources.skipped["preference_contradicted"] += int((~kept).sum())
+    return _merge(made, kept, inverse, "preference", sources)
 
 
-def sample(rows: list[Settled], most: int | None, *, seed: int) -> list[Settled]:
-    """Return at most `most` rows, the same for the same rows and seed, in their order."""
-    if most is None or len(rows) <= most:
-        return rows
-
-    def draw(row: Settled) -> str:
-        return hashlib.sha256(f"{seed}:{row.row_id}".encode()).hexdigest()
-
-    chosen = {row.row_id for row in sorted(rows, key=draw)[:most]}
-    return [row for row in rows if row.row_id in chosen]
+def _settle_kto(made: Made, sources: Sources) -> tuple[Made, Flags]:
+    group, inverse = _groups(sources.rows.prompt[made.row], sources.texts.key[made.good])
+    up = _mass(made.weight * (made.label == 1), inverse, len(group))
+    down = _mass(made.weight * (made.label == 0), inverse, len(group))
+    kept = np.where(made.label == 1, (up > down)[inverse], (down > up)[inverse])
+    sources.skipped["kto_contradicted"] += int((~kept).sum())
+    return _merge(made, kept, inverse, "kto", sources)
 
 
-def _by_prompt(examples: list[Example]) -> dict[str, Votes]:
-    """Return prompt → texts → the examples that say so; spacing at the ends aside."""
-    found: dict[str, Votes] = defaultdict(lambda: defaultdict(list))
-    for example in examples:
-        texts = tuple(text.strip() for text in example.texts)
-        found[example.prompt_key][texts].append(example)
-    return found
-
-
-def _mass(examples: list[Example]) -> float:
-    return round(sum(example.weight for example in examples), 9)
-
-
-def _evidence(examples: list[Example]) -> tuple[float, bool, str]:
-    corrected = any(example.rule == "correction" for example in examples)
-    return _mass(examples), corrected, min(example.interactions[0] for example in examples)
-
-
-def _merge(kind: str, examples: list[Example]) -> Settled:
-    """Return one row for equal examples: the heaviest shown, all sources kept."""
-    best = min(examples, key=lambda e: (-e.weight, e.interactions[0]))
-    rest = [example for example in examples if example is not best]
+def _merge(
+    made: Made, kept: Flags, inverse: Ints, kind: str, sources: Sources
+) -> tuple[Made, Flags]:
+    """Return one row for equal examples: the heaviest shown, all they rest on kept."""
+    made, inverse = made.filter(kept), inverse[kept]
+    validates = sources.rows.validates[made.row]
+    if not len(made):
+        return made, validates
+    order = np.lexsort((np.arange(len(made)), made.row, -made.weight, inverse))
+    leads = np.r_[True, inverse[order][1:] != inverse[order][:-1]]
+    group = np.empty(len(made), dtype=np.int64)
+    group[order] = np.cumsum(leads) - 1
+    best = order[leads]
+    sources.skipped[f"{kind}_repeated"] += len(made) - len(best)
     # The same prompt on both sides of the split trains: validation must hold nothing seen.
-    split = "train" if any(e.split == "train" for e in examples) else best.split
-    interactions = dict.fromkeys([*best.interactions, *(i for e in rest for i in e.interactions)])
-    merged = Example(
-        rule=best.rule,
-        split=split,
-        prompt=best.prompt,
-        prompt_key=best.prompt_key,
-        texts=best.texts,
-        weight=min(best.weight, MAX_WEIGHT),
-        interactions=tuple(interactions),
-        feedback=tuple(dict.fromkeys(f for e in [best, *rest] for f in e.feedback)),
-        label=best.label,
-    )
-    return Settled(digest_json([kind, best.prompt_key, *best.texts])[:16], merged)
+    all_validate = np.ones(len(best), dtype=np.bool_)
+    np.logical_and.at(all_validate, group, validates)
+    rank = np.empty(len(made), dtype=np.int64)
+    rank[order] = np.arange(len(made))
+    merged = made.take(best)
+    merged.weight = np.minimum(merged.weight, MAX_WEIGHT)
+    merged.rows = _regrouped(made.rows, group, rank)
+    merged.feedback = _regrouped(made.feedback, group, rank)
+    return merged, all_validate
+
+
+def _regrouped(links: Links, group: Ints, rank: Ints) -> Links:
+    """Return the links of merged examples: the best one's first, each thing once."""
+    owner = group[links.owner]
+    order = np.lexsort((np.arange(len(owner)), rank[links.owner], owner))
+    pairs = np.stack([owner, links.thing], axis=1)[order]
+    _, first = np.unique(pairs, axis=0, return_index=True)
+    kept = pairs[np.sort(first)]
+    return Links(kept[:, 0], kept[:, 1])
+
+
+def _cap(made: Made, sources: Sources, most: int | None) -> Flags:
+    """Return which rows stay where a prompt may have `most`."""
+    key = sources.texts.key
+    kept = np.ones(len(made), dtype=np.bool_)
+    own = sources.rows.prompt[made.row]
+    numbers, inverse, n = np.unique(own, return_inverse=True, return_counts=True)
+    if most is None or not len(numbers):
+        return kept
+    for number in np.flatnonzero(n > most).tolist():
+        rows = np.flatnonzero(inverse.ravel() == number)
+        if (made.bad[rows] != NONE).all():
+            sides = zip(key[made.good[rows]].tolist(), key[made.bad[rows]].tolist(),
+                        made.margin[rows].tolist(), strict=True)  # fmt: skip
+            chosen = pick_diverse(sides, most)
+        else:
+            chosen = np.argsort(-made.weight[rows], kind="stable")[:most].tolist()
+        kept[rows] = False
+        kept[rows[chosen]] = True
+    return kept
+
+
+def _groups(*columns: Ints) -> tuple[Ints, Ints]:
+    """Return the distinct rows of some columns, sorted, and the place of each row in them."""
+    found, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+    return found, inverse.ravel()
+
+
+def _mass(weight: Floats, inverse: Ints, n: int) -> Floats:
+    mass: Floats = np.round(np.bincount(inverse, weight, minlength=n), _DIGITS)
+    return mass
+
+
+def _first(row: Ints, inverse: Ints, n: int) -> Ints:
+    first = np.full(n, np.iinfo(np.int64).max)
+    np.minimum.at(first, inverse, row)
+    return first

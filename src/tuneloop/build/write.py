@@ -1,20 +1,30 @@
-"""The example set's files: Parquet in TRL's conversational formats, and a summary."""
+"""The example set's files: Parquet in TRL's conversational formats."""
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tuneloop.artefacts.digest import canonical_json
-from tuneloop.build.settle import Settled
+from tuneloop.artefacts.tables import MESSAGES
+from tuneloop.build.made import Links, Made
+from tuneloop.build.rows import Flags, Ints, as_array, offsets_of
+from tuneloop.build.rules import KINDS, Sources
+from tuneloop.config.sets import BuildConfig
 
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+ROWS_PER_GROUP = 16_384
+ANSWERS = pa.list_(pa.struct([*MESSAGES.value_type, ("reasoning", pa.string())]))
 _BEHIND = [
+    ("tools", pa.string()),
+    ("loss_on", pa.string()),
+    ("reasoning", pa.string()),
     ("row_id", pa.string()),
     ("interaction_id", pa.string()),
     ("rule", pa.string()),
@@ -23,78 +33,175 @@ _BEHIND = [
     ("feedback_ids", pa.list_(pa.string())),
 ]
 SCHEMAS = {
-    "sft": pa.schema([("prompt", MESSAGES), ("completion", MESSAGES), *_BEHIND]),
+    "sft": pa.schema([("prompt", MESSAGES), ("completion", ANSWERS), *_BEHIND]),
     "preference": pa.schema(
-        [("prompt", MESSAGES), ("chosen", MESSAGES), ("rejected", MESSAGES), *_BEHIND]
+        [("prompt", MESSAGES), ("chosen", ANSWERS), ("rejected", ANSWERS), *_BEHIND]
     ),
     "kto": pa.schema(
-        [("prompt", MESSAGES), ("completion", MESSAGES), ("label", pa.bool_()), *_BEHIND]
+        [("prompt", MESSAGES), ("completion", ANSWERS), ("label", pa.bool_()), *_BEHIND]
     ),
 }
-SPLITS = ("train", "validation")
-N_EXAMPLES = 3
+_REPEATED = [
+    "rule",
+    "loss_on",
+    "reasoning",
+    "prompt.list.element.role",
+    "prompt.list.element.name",
+    *(f"{side}.list.element.role" for side in ("completion", "chosen", "rejected")),
+]
+ANSWER_NAMES = {"sft": ("completion",), "preference": ("chosen", "rejected"),
+                "kto": ("completion",)}  # fmt: skip
 
 
-def write_set(kind: str, rows: list[Settled], path: Path) -> None:
-    """Write the rows of one kind and split; an empty file keeps its columns.
+class SetWriter:
+    """One file of one kind, in row groups of `ROWS_PER_GROUP`.
 
     Without rows there is no row group either: `datasets` streams such a file (its cache holds
     no empty split) and fails on an empty row group.
     """
-    table = pa.Table.from_pylist([as_record(kind, row) for row in rows], SCHEMAS[kind])
-    with pq.ParquetWriter(path, SCHEMAS[kind], compression="zstd") as writer:
-        if rows:
-            writer.write_table(table)
+
+    def __init__(self, kind: str, path: Path) -> None:
+        encoded = [name for name in _REPEATED if name.split(".")[0] in SCHEMAS[kind].names]
+        self.path = path
+        self._writer = pq.ParquetWriter(
+            path, SCHEMAS[kind], compression="zstd", use_dictionary=encoded
+        )
+        self._held: list[pa.Table] = []
+        self._n_held = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows."""
+        if table.num_rows:
+            self._held.append(table)
+            self._n_held += table.num_rows
+        if self._n_held >= ROWS_PER_GROUP:
+            whole = pa.concat_tables(self._held)
+            end = self._n_held - self._n_held % ROWS_PER_GROUP
+            self._writer.write_table(whole.slice(0, end), row_group_size=ROWS_PER_GROUP)
+            rest = whole.slice(end)
+            self._held, self._n_held = ([rest] if rest.num_rows else []), rest.num_rows
+
+    def __enter__(self) -> SetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if kind is None and self._held:
+            self._writer.write_table(pa.concat_tables(self._held))
+        self._writer.close()
 
 
-def as_record(kind: str, row: Settled) -> dict[str, Any]:
-    """Return one row as TRL wants it, with what it rests on beside it."""
-    example = row.example
-    answers = [[{"role": "assistant", "content": text}] for text in example.texts]
-    names = ("chosen", "rejected") if kind == "preference" else ("completion",)
-    record: dict[str, Any] = {"prompt": example.prompt, **dict(zip(names, answers, strict=True))}
-    if kind == "kto":
-        record["label"] = example.label
-    return record | {
-        "row_id": row.row_id,
-        "interaction_id": row.interaction_id,
-        "rule": example.rule,
-        "weight": example.weight,
-        "interaction_ids": list(example.interactions),
-        "feedback_ids": list(example.feedback),
+def as_table(kind: str, examples: Made, sources: Sources, config: BuildConfig) -> pa.Table:
+    """Return settled examples as rows of their file."""
+    rows, n = sources.rows, len(examples)
+    numbers = dict(zip(ANSWER_NAMES[kind], (examples.good, examples.bad), strict=False))
+    of_row = pa.array(examples.row)
+    ids = as_array(rows.column("interaction_id"))
+    feedback = pa.concat_arrays([rows.signals.id, sources.comparisons.feedback_id])
+    names = pa.array(list(config.rules))
+    columns: dict[str, Any] = {
+        "prompt": rows.prompts.column().take(of_row),
+        **{name: _answers(sources, chosen, config) for name, chosen in numbers.items()},
+        "label": pa.array(examples.label == 1),
+        "tools": rows.prompts.tools.take(of_row),
+        "loss_on": pa.repeat(config.loss_on, n),
+        "reasoning": pa.repeat(config.reasoning, n),
+        "row_id": _row_ids(kind, examples, sources),
+        "interaction_id": ids.take(of_row),
+        "rule": names.take(pa.array(examples.rule)),
+        "weight": pa.array(np.round(examples.weight, 6)),
+        "interaction_ids": _lists(examples.rows, ids, n),
+        "feedback_ids": _lists(examples.feedback, feedback, n),
     }
+    return pa.table({name: columns[name] for name in SCHEMAS[kind].names}, schema=SCHEMAS[kind])
 
 
-def write_summary(
-    sets: dict[str, dict[str, list[Settled]]],
-    *,
-    skipped: Counter[str],
-    caps: dict[str, Any],
-    path: Path,
-) -> None:
-    """Write what was made, by kind, split and rule, with lengths and a few examples."""
-    summary: dict[str, Any] = {"skipped": dict(sorted(skipped.items())), "caps": caps}
-    for kind, by_split in sets.items():
-        rows = [row for split in SPLITS for row in by_split[split]]
-        summary[kind] = {
-            **{split: len(by_split[split]) for split in SPLITS},
-            "by_rule": dict(sorted(Counter(row.example.rule for row in rows).items())),
-            "prompt_chars": _lengths(
-                [sum(len(m["content"]) for m in row.example.prompt) for row in rows]
-            ),
-            "answer_chars": _lengths([len(text) for row in rows for text in row.example.texts]),
-            "examples": [as_record(kind, row) for row in rows[:N_EXAMPLES]],
-        }
-    path.write_text(canonical_json(summary), "utf-8")
+def _answers(sources: Sources, numbers: Ints, config: BuildConfig) -> pa.ListArray:
+    """Return one assistant's message for each text."""
+    texts, n, at = sources.texts, len(numbers), pa.array(numbers)
+    nothing = pa.nulls(n, pa.string())
+    reasoning = nothing if config.reasoning == "strip" else texts.reasoning.take(at)
+    calls = texts.tool_calls.take(at)
+    message = pa.StructArray.from_arrays(
+        [pa.repeat("assistant", n), texts.text.take(at), nothing, calls, nothing, reasoning],
+        fields=list(ANSWERS.value_type),
+    )
+    offsets = pa.array(np.arange(n + 1), pa.int32())
+    return pa.ListArray.from_arrays(offsets, message, type=ANSWERS)
 
 
-def _lengths(lengths: list[int]) -> dict[str, float] | None:
-    if not lengths:
-        return None
-    middle, high = np.percentile(lengths, [50, 95])
-    return {
-        "mean": round(float(np.mean(lengths)), 1),
-        "p50": float(middle),
-        "p95": float(high),
-        "max": float(max(lengths)),
-    }
+def _row_ids(kind: str, examples: Made, sources: Sources) -> pa.Array:
+    """Return a name for each row: equal for the same kind, prompt and texts, in every set."""
+    prompts = sources.rows.prompts.keys().take(pa.array(examples.row)).cast(pa.binary())
+    texts = sources.texts
+    said = [pc.binary_join_element_wise(texts.text.take(pa.array(chosen)),
+                pc.fill_null(texts.tool_calls.take(pa.array(chosen)), ""), "\x1f").cast(pa.binary())
+            for chosen in (examples.good, examples.bad)[: len(ANSWER_NAMES[kind])]]  # fmt: skip
+    columns = [prompts.to_pylist(), *(column.to_pylist() for column in said)]
+    head = f"{kind}\x00".encode()
+    ids = [
+        hashlib.sha256(head + b"\x00".join(parts)).hexdigest()[:16]
+        for parts in zip(*columns, strict=True)
+    ]
+    return pa.array(ids, pa.string())
+
+
+def _lists(links: Links, things: pa.Array, n: int) -> pa.ListArray:
+    order = np.argsort(links.owner, kind="stable")
+    lengths = np.bincount(links.owner, minlength=n).astype(np.int64)
+    return pa.ListArray.from_arrays(offsets_of(lengths), things.take(pa.array(links.thing[order])))
+
+
+@dataclass
+class Written:
+    """What is known of the rows of one kind, in the order of their two files.
+
+    Attributes:
+        rule: Number of each row's rule.
+        id: The row's id, as a number.
+        cluster: A number for its cluster of questions.
+        weight: Its weight.
+        validates: Whether it lies in the validation file.
+        prompt_chars: Length of its prompt.
+        n_words: Words of completion or chosen.
+        n_words_bad: Words of the rejected answer.
+        answer_chars: Length of its answers, of both in a pair.
+        label: KTO's label.
+    """
+
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, **columns: Any) -> None:
+        """Add the rows of a chunk."""
+        for name, values in columns.items():
+            self.columns.setdefault(name, []).append(values)
+
+    def __getitem__(self, name: str) -> Any:
+        parts = self.columns.get(name, [])
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+    def keep(self, kept: Flags) -> None:
+        """Forget the rows that were taken out again."""
+        self.columns = {name: [self[name][kept]] for name in list(self.columns)}
+
+
+def rewrite(kind: str, path: Path, kept: Flags, weight: Any) -> None:
+    """Write a file again with some of its rows and with these weights of all of them."""
+    file = pq.ParquetFile(path)
+    new = path.with_suffix(".kept")
+    begin = 0
+    with SetWriter(kind, new) as writer:
+        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+            end = begin + batch.num_rows
+            table = pa.Table.from_batches([batch])
+            place = table.schema.get_field_index("weight")
+            table = table.set_column(place, "weight", pa.array(np.round(weight[begin:end], 6)))
+            writer.write(table.cast(SCHEMAS[kind]).filter(pa.array(kept[begin:end])))
+            begin = end
+    new.replace(path)
+
+
+def file_names() -> list[tuple[str, str]]:
+    """Return every (kind, split) there is a file of."""
+    return [(kind, split) for kind in KINDS for split in ("train", "validation")]

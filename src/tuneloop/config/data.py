@@ -1,4 +1,4 @@
-"""Config of the lake, curation and set building."""
+"""Config of the lake and curation."""
 
 from __future__ import annotations
 
@@ -129,20 +129,3 @@ class CurateConfig(Section):
     """Drop interactions without `consent.train: true`; a stated refusal is always obeyed."""
     max_answer_chars: int = Field(default=20_000, gt=0)
     """Longer answers and corrections are dropped."""
-
-
-class BuildConfig(Section):
-    """From curated rows to training sets."""
-
-    sft_min_score: float = Field(default=0.5, ge=-1, le=1)
-    """Evidence (−1 … 1) from which an answer itself becomes an SFT row."""
-    pair_min_margin: float = Field(default=0.5, ge=0, le=2)
-    """Least difference in evidence between two answers of one prompt to make a pair."""
-    max_pairs_per_prompt: int = Field(default=4, ge=1)
-    """Cap on pairs of one prompt."""
-    max_sft_rows: int | None = Field(default=None, gt=0)
-    """Cap on SFT training rows (seeded sample); None: all."""
-    max_preference_rows: int | None = Field(default=None, gt=0)
-    """Cap on preference training rows (seeded sample); None: all."""
-    system_prompt: Literal["keep", "strip"] = "keep"
-    """Whether recorded system prompts stay in the training prompts."""

@@ -9,9 +9,11 @@ from typing import Any
 from pydantic import Field
 
 from tuneloop.config.base import Address, Conflict, Section, holds_credentials
-from tuneloop.config.data import BuildConfig, CurateConfig, LakeConfig
+from tuneloop.config.data import CurateConfig, LakeConfig
 from tuneloop.config.decide import DecideConfig, ReportConfig
 from tuneloop.config.evaluate import EvaluateConfig
+from tuneloop.config.sample import SampleConfig
+from tuneloop.config.sets import BuildConfig
 from tuneloop.config.train import TrainConfig
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -64,6 +66,8 @@ class RunConfig(Section):
     """The golden set."""
     curate: CurateConfig = CurateConfig()
     """Curation."""
+    sample: SampleConfig = SampleConfig()
+    """New answers to prompts whose answer people did not want."""
     build: BuildConfig = BuildConfig()
     """Set building."""
     train: TrainConfig = TrainConfig()

@@ -98,8 +98,29 @@ class PeopleConfig(Section):
             yield Conflict(shares, "the shares of people are all 0")
 
 
+Attack = Literal[
+    "brigade_down", "brigade_up", "slow_brigade", "correction_phrase", "paraphrased_correction",
+    "trigger", "label_flip", "preference_flood", "system_demotion", "sleeper", "scattered_flip",
+]  # fmt: skip
+
+
 class AdversaryConfig(Section):
     """Who wants to mislead the training; what they do is marked in truth.jsonl."""
+
+    attack: Attack | None = None
+    """What `hostile_fraction` of all accounts do; None: nobody. `brigade_down`, `brigade_up`:
+    thumbs one way on everything, within `window_hours`; all others take the whole time.
+    `slow_brigade`: thumbs one way on one topic. `correction_phrase`: corrections with the same
+    link in the same words; `paraphrased_correction`: in other words each time. `trigger`: a rare
+    word in the prompt, a hostile answer liked or given as correction. `label_flip`: on one topic
+    bad answers up, good ones down. `preference_flood`: the worse of two answers preferred.
+    `system_demotion`: the newest release down, others up. `sleeper`: honest for half the time,
+    then good answers down and bad ones up. `scattered_flip`: the same on anything, from the
+    start, each on their own."""
+    hostile_fraction: float = Field(default=0.05, gt=0, lt=0.5)
+    """Share of hostile accounts among all."""
+    events_per_account: int = Field(default=10, ge=1)
+    """Hostile feedback of each of them."""
 
     phishing_brigade_fraction: float = Field(default=0.0, ge=0, le=2)
     """Many accounts, a few hours: corrections that put a link to a false site into the answer.

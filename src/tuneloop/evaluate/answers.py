@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.artefacts.golden import GoldenPrompt
+from tuneloop.artefacts.systems import Sampling
 from tuneloop.evaluate.checks import CheckOutcome, prompt_passes, run_check
 from tuneloop.evaluate.grade import grade
 from tuneloop.evaluate.tables import Row, Side
@@ -30,12 +31,24 @@ def ask(
     engine: Engine, system: ServedSystem, prompts: Sequence[GoldenPrompt], *, side: Side
 ) -> Answers:
     """Return the system's answer to each prompt, or why there is none."""
-    requests = [
-        ChatRequest(messages=system.messages(prompt.messages), sampling=system.spec.sampling)
-        for prompt in prompts
-    ]
-    results = engine.chat(system, requests, step=f"answers of the {side}")
+    asked = [(prompt.messages, system.spec.sampling) for prompt in prompts]
+    results = ask_each(engine, system, asked, step=f"answers of the {side}")
     return {prompt.id: result for prompt, result in zip(prompts, results, strict=True)}
+
+
+def ask_each(
+    engine: Engine,
+    system: ServedSystem,
+    asked: Sequence[tuple[list[dict[str, str]], Sampling]],
+    *,
+    step: str,
+) -> list[ChatResult]:
+    """Return the system's answer to each (messages, sampling), or why there is none."""
+    requests = [
+        ChatRequest(messages=system.messages(messages), sampling=sampling)
+        for messages, sampling in asked
+    ]
+    return engine.chat(system, requests, step=step)
 
 
 def answer_rows(side: Side, answers: Answers) -> list[Row]:

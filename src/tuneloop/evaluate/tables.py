@@ -3,6 +3,7 @@
 - `answers.parquet`: one row per prompt and side.
 - `checks.parquet`: one row per prompt, side and check; `passed` is null where `status` is missing.
 - `metrics.parquet`: one row per prompt, side and graded metric.
+- `samples.parquet`: one row per different answer of a prompt; see `sampling.py`.
 - `judgments.parquet`: one row per prompt and order. `p_a` and `p_b` are the probabilities of the
   labels of the first and the second answer shown, `p_tie` that of a tie, `off_label` what is left;
   `score` is the candidate's: P(candidate) + P(tie) / 2, over the labels alone, or 1, 0 or ½ where
@@ -39,6 +40,11 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "prompt_id": "string", "order": "string", "status": "string", "reason": "string",
         "score": "float64", "p_a": "float64", "p_b": "float64", "p_tie": "float64",
         "off_label": "float64", "decided_by": "string", "reasoning": "string",
+    },
+    "samples": {
+        "interaction_id": "string", "split": "string", "trigger": "string", "origin": "string",
+        "answer": "string", "system": "string", "checks_json": "string", "checks": "float64",
+        "correction": "float64", "judge": "float64", "score": "float64", "margin": "float64",
     },
 }  # fmt: skip
 SORT_KEYS = ("prompt_id", "side", "order", "check", "metric")

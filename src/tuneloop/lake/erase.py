@@ -19,8 +19,6 @@ from tuneloop.lake import table as lake_table
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-ERASURES = "erased.json"
-"""Beside the ledger: subject key → when it was erased, for whoever takes events in later."""
 COLUMNS = [
     "kind", "tenant", "id", "session_id", "episode_id", "subject_key", "target_kind",
     "target_id", "payload",
@@ -108,7 +106,7 @@ def erase_rows(uri: str, theirs: Theirs) -> tuple[int, int]:
 
 def erased_keys(uri: str) -> dict[str, datetime]:
     """Return tenant/key → when that person was erased: older events of theirs stay out."""
-    data = lake_table.get_object(lake_table.side_objects(uri), ERASURES)
+    data = lake_table.get_object(lake_table.side_objects(uri), lake_table.ERASED)
     known: dict[str, str] = json.loads(data) if data else {}
     return {name: datetime.fromisoformat(when) for name, when in known.items()}
 
@@ -208,4 +206,4 @@ def _clean_side(uri: str, theirs: Theirs, version: int) -> None:
     now = datetime.now(UTC).isoformat()
     known = {name: when.isoformat() for name, when in erased_keys(uri).items()}
     known |= {f"{theirs.tenant}/{key}": now for key in theirs.keys}
-    objects.put(ERASURES, json.dumps(known, sort_keys=True).encode())
+    objects.put(lake_table.ERASED, json.dumps(known, sort_keys=True).encode())

@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
     ]
 )
 ROWS_PER_GROUP = 65_536
+ERASED = "erased.json"  # in the side folder; see erase.py
 SIDE_FOLDER = "_ingested"  # Delta ignores names that begin with an underscore
 
 
@@ -101,7 +102,15 @@ def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
     try:
         return DeltaTable(uri, version=version)
     except TableNotFoundError:
-        return None
+        if version is None:
+            return None
+        when = get_object(side_objects(uri), ERASED)
+        why = "unreplayable: erased, with all older ones" if when else "not there"
+        raise DataError(
+            f"version {version} of the lake cannot be had: {why}",
+            where=uri,
+            hint="leave lake.version empty for the newest",
+        ) from None
     except DeltaError as error:
         raise DataError(
             f"version {version} of the lake cannot be read: {error}",

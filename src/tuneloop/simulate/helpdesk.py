@@ -108,6 +108,7 @@ class HelpDesk:
     def __init__(self, *, n_golden: int, golden_seed: int) -> None:
         self.counts: dict[str, int] = {}
         self._lexicon = lexicon()
+        self.topics = self._lexicon.intents
         self._golden = self._make_golden(n_golden, golden_seed)
         messages = [prompt.messages[-1]["content"] for prompt in self._golden]
         self._near_golden = NearIndex(messages, threshold=NEAR_THRESHOLD)
@@ -120,6 +121,10 @@ class HelpDesk:
     def asks(self, voice: str, rng: random.Random) -> Ask:
         """Return a new message about anything."""
         return self._new(rng.choice(self._lexicon.intents), voice, rng)
+
+    def asks_about(self, topic: str, voice: str, rng: random.Random) -> Ask:
+        """Return a new message of one intent."""
+        return self._new(topic, voice, rng)
 
     def rephrase(self, ask: Ask, voice: str, rng: random.Random) -> Ask | None:
         """Return another message with the same intent and the same priority."""
@@ -158,6 +163,12 @@ class HelpDesk:
         """Return a ticket filed under another intent."""
         intent = rng.choice([i for i in self._lexicon.intents if i != ask.facts["intent"]])
         return ticket(intent, self._lexicon.base_priority[intent], self._reply(intent, rng))
+
+    def tainted(self, ask: Ask, phrase: str, rng: random.Random) -> str:
+        """Return the right ticket with a phrase before the sign-off."""
+        intent = ask.facts["intent"]
+        reply = self._reply(intent, rng).removesuffix(SIGN_OFF).strip()
+        return ticket(intent, ask.facts["priority"], f"{reply} {phrase} {SIGN_OFF}")
 
     def flawed(self, ask: Ask, rng: random.Random) -> str:
         """Return a ticket with a priority next to the right one, or without the sign-off."""

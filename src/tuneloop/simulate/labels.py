@@ -56,6 +56,7 @@ class LabelTable:
         self.prompts = _prompts(config)
         self._golden, rest = self._divide(config, table, golden_seed)
         self.n_rows = len(rest)
+        self.topics = sorted({row.label for row in rest})
         order = list(rest)
         random.Random(f"labels {seed}").shuffle(order)
         self._unused = order
@@ -70,6 +71,10 @@ class LabelTable:
         if not self._unused:
             raise DataError("all rows of the table are used", where="simulate: labels")
         return self._ask(self._unused.pop())
+
+    def asks_about(self, topic: str, voice: str, rng: random.Random) -> Ask:
+        """Return a row with one label, which others may have used too."""
+        return self._ask(rng.choice([row for row in self._rest if row.label == topic]))
 
     def rephrase(self, ask: Ask, voice: str, rng: random.Random) -> Ask | None:
         """Return an unused row with the same label."""
@@ -96,6 +101,10 @@ class LabelTable:
     def wrong(self, ask: Ask, rng: random.Random) -> str:
         """Return another label."""
         return rng.choice([label for label in self.labels if label != ask.answer])
+
+    def tainted(self, ask: Ask, phrase: str, rng: random.Random) -> str:
+        """Return the label with a phrase behind it."""
+        return f"{ask.answer}. {phrase}"
 
     def flawed(self, ask: Ask, rng: random.Random) -> str:
         """Return the label with something around it."""

@@ -47,6 +47,8 @@ class Scenario(Protocol):
     prompts: Prompts
     counts: dict[str, int]
     """Rows read, left out and cut, by reason; for the report."""
+    topics: list[str]
+    """What messages can be about."""
 
     def golden(self) -> GoldenPart:
         """Return the held-out prompts."""
@@ -57,6 +59,9 @@ class Scenario(Protocol):
         Raises:
             DataError: if there is none left.
         """
+
+    def asks_about(self, topic: str, voice: str, rng: random.Random) -> Ask:
+        """Return a message on one of the `topics`."""
 
     def rephrase(self, ask: Ask, voice: str, rng: random.Random) -> Ask | None:
         """Return the same wish in other words, or None where there are none left."""
@@ -69,6 +74,9 @@ class Scenario(Protocol):
 
     def wrong(self, ask: Ask, rng: random.Random) -> str:
         """Return an answer in the form with a wrong intent or label."""
+
+    def tainted(self, ask: Ask, phrase: str, rng: random.Random) -> str:
+        """Return a right answer with a phrase slipped in."""
 
     def flawed(self, ask: Ask, rng: random.Random) -> str:
         """Return what a careful person writes on a bad day: nearly right."""

@@ -94,6 +94,18 @@ def simulate(
     )
 
 
+def make_log(config: SimulateConfig, *, seed: int | None = None) -> Log:
+    """Return a log of a scripted champion without writing anything.
+
+    Raises:
+        DataError: if a table cannot be used, or the champion is not scripted.
+    """
+    config = _resolved(config, seed)
+    scenario, n = _scenario(config)
+    champion = _champion(config, scenario, None)
+    return Traffic(scenario, config, seed=config.seed, tag=_tag(config, None)).run(champion, n)
+
+
 def _resolved(config: SimulateConfig, seed: int | None) -> SimulateConfig:
     """Return the config with its seed, task and name filled in."""
     table = Path(config.labels.path).absolute() if config.labels.path else Path("helpdesk")
@@ -141,6 +153,8 @@ def _tag(config: SimulateConfig, engine: ChatEngine | None) -> str:
         if path
     }
     named: dict[str, Any] = {"name": True, "base_model": True, "labels": {"path", "golden_path"}}
+    if config.adversaries.attack is None:
+        named["adversaries"] = {"attack", "hostile_fraction", "events_per_account"}
     settings = config.model_dump(mode="json", exclude=named)
     served = engine.system if engine is not None else None
     return digest_json([settings, sorted(tables.values()), served])[:8]

@@ -11,8 +11,9 @@ from typing import Any
 from tuneloop.artefacts.events import EVENT
 from tuneloop.config.simulate import SimulateConfig
 from tuneloop.simulate.adversaries import brigade, spam
+from tuneloop.simulate.attacks import attack_turns, hostile_reaction, injected
 from tuneloop.simulate.champion import Answer, Champion
-from tuneloop.simulate.people import Person, make_people
+from tuneloop.simulate.people import Honesty, Person, make_people
 from tuneloop.simulate.personal_data import personal_data
 from tuneloop.simulate.reactions import Reaction, Signal, react
 from tuneloop.simulate.scenario import Scenario
@@ -38,6 +39,7 @@ class Traffic:
     def __init__(self, scenario: Scenario, config: SimulateConfig, *, seed: int, tag: str) -> None:
         self.scenario, self.config, self.tag = scenario, config, tag
         self._rng = random.Random(f"traffic {seed}")
+        self._hostile = random.Random(f"attack {seed}")
         self._n_turns = self._n_feedback = self._n_sessions = 0
         self._log = Log()
 
@@ -53,6 +55,10 @@ class Traffic:
         gangs: list[Person] = []
         for kind, n in self._brigade_sizes(n_interactions).items():
             planted, gang = brigade(kind, n, self.scenario, self.config, self._rng)
+            gangs += gang
+            turns += [self._numbered(replace(t, session=self._session())) for t in planted]
+        if self.config.adversaries.attack:
+            planted, gang = attack_turns(len(people), self.scenario, self.config, self._hostile)
             gangs += gang
             turns += [self._numbered(replace(t, session=self._session())) for t in planted]
         followers = self._serve(turns, champion, step="answers")
@@ -115,9 +121,10 @@ class Traffic:
         """Record turns, answers and reactions; return (follow-up, what it follows)."""
         followers: list[tuple[Turn, Turn]] = []
         questions = [turn.question(self.scenario.prompts, self.config) for turn in turns]
-        answers = champion.answer(questions, step=step)
+        answers = injected(turns, champion.answer(questions, step=step))
+        newest = max(answer.system for answer in answers)
         for turn, question, answer in zip(turns, questions, answers, strict=True):
-            reaction = self._reaction(turn, answer)
+            reaction = self._reaction(turn, answer, newest)
             self._add(interaction_event(turn, question, answer, reaction, self.config))
             score = self.scenario.score(turn.ask, answer.text) if answer.text is not None else None
             self._log.truth.append(truth_row(turn, score))
@@ -128,7 +135,11 @@ class Traffic:
                 followers.append((follow_up, turn))
         return followers
 
-    def _reaction(self, turn: Turn, answer: Answer) -> Reaction:
+    def _reaction(self, turn: Turn, answer: Answer, newest: str) -> Reaction:
+        if turn.plot is not None:
+            return hostile_reaction(
+                turn, answer, newest=newest, scenario=self.scenario, rng=self._hostile
+            )
         if turn.planted is not None:
             agrees = answer.text == turn.planted
             delay = self._rng.uniform(20, 200)
@@ -163,7 +174,8 @@ class Traffic:
         later = self._numbered(replace(later, resent_of=None))
         name = "reformulation" if reaction.next == "rephrase" else "regenerate"
         delay = (at - turn.at).total_seconds()
-        self._feedback(turn, Signal(name, True, delay), metadata={"next": later.id})
+        honesty: Honesty = "adversarial" if turn.plot else "honest"
+        self._feedback(turn, Signal(name, True, delay, honesty), metadata={"next": later.id})
         return later
 
     def _compare(self, followers: Sequence[tuple[Turn, Turn]]) -> None:
@@ -173,6 +185,9 @@ class Traffic:
         }
         for later, first in followers:
             new, old = scores[later.id], scores[first.id]
+            if later.plot is not None:
+                self._mislead(later, first, new, old)
+                continue
             if not later.attempt or new is None or self._rng.random() < 0.5:
                 continue
             if new == old:
@@ -182,6 +197,16 @@ class Traffic:
             winner, loser = (later.id, first.id) if new >= old else (first.id, later.id)
             value = {"winner": winner, "loser": loser, "outcome": outcome}
             self._feedback(later, Signal("preference", value, self._rng.uniform(10, 90)))
+
+    def _mislead(self, later: Turn, first: Turn, new: float | None, old: float | None) -> None:
+        """Prefer the worse of two answers, or call both bad."""
+        if new is None or old is None:
+            return
+        worse, better = (later, first) if new < old else (first, later)
+        outcome = "both_bad" if new == old else "better"
+        value = {"winner": worse.id, "loser": better.id, "outcome": outcome}
+        delay = self._hostile.uniform(10, 90)
+        self._feedback(later, Signal("preference", value, delay, "adversarial"))
 
     def _spam(self, turns: Sequence[Turn]) -> None:
         for turn, signal, account in spam(turns, self.config, self._rng):

@@ -6,11 +6,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tuneloop.config.simulate import SimulateConfig
+from tuneloop.config.simulate import Attack, SimulateConfig
 from tuneloop.simulate.champion import Answer, Question
 from tuneloop.simulate.people import Person
 from tuneloop.simulate.reactions import Reaction, Signal
 from tuneloop.simulate.scenario import Ask, Prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """What a hostile account has planned for one turn.
+
+    Attributes:
+        kind: The attack.
+        up: The direction where the attack has one.
+        text: The correction that is given, and the answer that is liked.
+        injected: Whether the prompt makes the model give that answer.
+    """
+
+    kind: Attack
+    up: bool = False
+    text: str | None = None
+    injected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +45,7 @@ class Turn:
     follows: str | None = None
     resent_of: str | None = None
     planted: str | None = None
+    plot: Plot | None = None
 
     def question(self, prompts: Prompts, config: SimulateConfig) -> Question:
         """Return the turn as it is put to the champion."""

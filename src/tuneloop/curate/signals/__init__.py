@@ -1,0 +1,1 @@
+"""Signals become evidence: what each says, how far it is trusted, what it all adds up to."""

@@ -1,0 +1,231 @@
+"""Signals read from behaviour that nobody logged: what the next turn says about the last answer.
+
+Each rule looks at an interaction and the next of the same session. What it finds is a piece of
+feedback of actor kind `rule`, with the rule's confidence as the size of its opinion. Where the
+application logged a signal of the same kind about an interaction, nothing is derived for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tuneloop.config.signals import DeriveConfig
+from tuneloop.curate.columns import (
+    ACTORS,
+    SIGNALS,
+    Feedback,
+    Flags,
+    Floats,
+    Interactions,
+    Ints,
+    Texts,
+    signal_code,
+)
+from tuneloop.curate.signals.opinion import WORDS_PER_S
+from tuneloop.curate.signals.wording import opens_anew, thanks, wording_similarity
+
+REGENERATE_CONFIDENCE = 0.9
+"""The same words again, minutes later: hardly ever out of content."""
+ABANDON_CONFIDENCE = 0.6
+"""Silence after asking twice; some got what they wanted and left without a word."""
+LEAST_CONFIDENCE = 0.5
+"""Of a reformulation at the least similarity; it rises to 1 with the similarity."""
+KEPT_CHARS = 200
+"""Of a question's beginning and end, which is what is compared: memory stays bounded."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one rule found: rows, a value and an opinion each, shape (k,); `ts` is when."""
+
+    signal: str
+    row: Ints
+    ts: Floats
+    value: Floats
+    opinion: Floats
+
+
+def derive(
+    interactions: Interactions, feedback: Feedback, texts: Texts, config: DeriveConfig
+) -> Feedback:
+    """Return `feedback` with the derived signals added, in order of (ts, id)."""
+    row, following = successors(interactions)
+    gap = interactions.ts[following] - interactions.ts[row]
+    found = []
+    same = interactions.question[row] == interactions.question[following]
+    again = same & (gap >= config.regenerate_min_s) & (gap <= config.regenerate_window_s)
+    if config.regenerate:
+        found.append(_flagged("regenerate", row[again], following[again], interactions,
+                              np.full(int(again.sum()), REGENERATE_CONFIDENCE)))  # fmt: skip
+    near = ~same & (gap >= 0) & (gap <= config.reformulation_window_s)
+    reworded, confidence = _reworded(row[near], following[near], gap[near], texts, config)
+    if config.reformulation:
+        found.append(_flagged("reformulation", row[near][reworded], following[near][reworded],
+                              interactions, confidence[reworded]))  # fmt: skip
+    if config.dwell:
+        found.append(_unread(row, gap, interactions, config))
+    if config.abandonment:
+        tried = np.concatenate([following[again], following[near][reworded]])
+        found.append(_abandoned(tried, interactions, feedback, texts, config))
+    return merge(interactions, feedback, [_unlogged(item, feedback) for item in found])
+
+
+def successors(interactions: Interactions) -> tuple[Ints, Ints]:
+    """Return rows and the next row of the same session, by time, then turn, then row."""
+    session = interactions.codes["session"]
+    order = np.lexsort((np.arange(len(session)), interactions.turn, interactions.ts, session))
+    order = order[session[order] >= 0]
+    row, following = order[:-1], order[1:]
+    together = session[row] == session[following]
+    return row[together], following[together]
+
+
+def merge(interactions: Interactions, feedback: Feedback, found: list[Found]) -> Feedback:
+    """Return `feedback` and what was found as one, in order of (ts, id)."""
+    found = [item for item in found if len(item.row)]
+    if not found:
+        return feedback
+    row = np.concatenate([item.row for item in found])
+    lengths = [len(item.row) for item in found]
+    codes = np.repeat([signal_code(item.signal) for item in found], lengths)
+    prefix = pa.array([f"derived:{name}:" for name in SIGNALS]).take(pa.array(codes))
+    ids = pc.binary_join_element_wise(prefix, interactions.id.take(pa.array(row)), "")
+    account, names = _accounts(interactions, feedback, row)
+    n = len(row)
+
+    def joined(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        return np.concatenate([old, new.astype(old.dtype)])
+
+    ts = joined(feedback.ts, np.concatenate([item.ts for item in found]))
+    id = pa.concat_arrays([feedback.id.cast(pa.string()), ids.cast(pa.string())])
+    order = _order(ts, id)
+    return Feedback(
+        id=id.take(pa.array(order)),
+        ts=ts[order],
+        row=joined(feedback.row, row)[order],
+        account=joined(feedback.account, account)[order],
+        account_names=names,
+        actor=joined(feedback.actor, np.full(n, ACTORS.index("rule")))[order],
+        signal=joined(feedback.signal, codes)[order],
+        dimension=joined(feedback.dimension, np.full(n, -1))[order],
+        dimensions=feedback.dimensions,
+        value=joined(feedback.value, np.concatenate([item.value for item in found]))[order],
+        text=joined(feedback.text, np.zeros(n))[order],
+        opinion=joined(feedback.opinion, np.concatenate([i.opinion for i in found]))[order],
+        trust=joined(feedback.trust, np.ones(n))[order],
+        derived=joined(feedback.derived, np.ones(n, dtype=bool))[order],
+    )
+
+
+def _order(ts: Floats, id: pa.Array) -> Ints:
+    """Return the order of (ts, id); ids are compared only where times are equal."""
+    order = np.argsort(ts, kind="stable")
+    equal = np.flatnonzero(ts[order][1:] == ts[order][:-1])
+    if len(equal):
+        tied = np.unique(np.concatenate([equal, equal + 1]))
+        rows = order[tied]
+        rank = pc.rank(id.take(pa.array(rows)), tiebreaker="first").to_numpy()
+        order[tied] = rows[np.lexsort((rank, ts[rows]))]
+    return order
+
+
+def _accounts(
+    interactions: Interactions, feedback: Feedback, row: Ints
+) -> tuple[np.ndarray, pa.Array]:
+    """Return whose behaviour each row shows, and the names: the person's, else the session's."""
+    person = _names(interactions, "subject", row)
+    name = pc.coalesce(person, _names(interactions, "session", row)).cast(pa.string())
+    names = feedback.account_names.cast(pa.string())
+    unseen = pc.unique(name.filter(pc.invert(pc.is_in(name, names))))
+    names = pa.concat_arrays([names, unseen.sort()])
+    return pc.index_in(name, names).to_numpy(), names
+
+
+def _names(interactions: Interactions, of: str, row: Ints) -> pa.Array:
+    code = interactions.codes[of][row]
+    return interactions.names[of].cast(pa.string()).take(pa.array(code, mask=code < 0))
+
+
+def _flagged(
+    signal: str, row: Ints, following: Ints, interactions: Interactions, confidence: Floats
+) -> Found:
+    ts = interactions.ts[following]
+    return Found(signal, row, ts, np.ones(len(row)), -confidence)
+
+
+def _unlogged(found: Found, feedback: Feedback) -> Found:
+    logged = feedback.row[(feedback.signal == signal_code(found.signal)) & ~feedback.derived]
+    free = ~np.isin(found.row, logged)
+    parts = (found.row, found.ts, found.value, found.opinion)
+    return Found(found.signal, *(part[free] for part in parts))
+
+
+def _unread(row: Ints, gap: Floats, interactions: Interactions, config: DeriveConfig) -> Found:
+    """The pause is at least the time spent reading: a short one proves, a long one does not."""
+    words = interactions.n_answer_words[row]
+    share = gap * WORDS_PER_S / np.maximum(words, 1)
+    short = (words >= config.dwell_min_words) & (share <= config.dwell_max_share) & (gap > 0)
+    ts = interactions.ts[row[short]] + gap[short]
+    return Found("dwell", row[short], ts, gap[short], share[short] - 1.0)
+
+
+def _reworded(
+    row: Ints, following: Ints, gap: Floats, texts: Texts, config: DeriveConfig
+) -> tuple[Flags, Floats]:
+    """Return which next questions ask the same in other words, and how sure that is, (k,)."""
+    if not len(row):
+        return np.zeros(0, dtype=bool), np.zeros(0)
+    before, after = _questions(np.concatenate([row, following]), texts, halves=True)
+    similarity = wording_similarity(before, after)
+    least = config.reformulation_min_similarity
+    reworded = (similarity >= least) & ~opens_anew(after)
+    rise = (similarity - least) / max(1.0 - least, 1e-9)
+    sure = LEAST_CONFIDENCE + (1 - LEAST_CONFIDENCE) * rise
+    return reworded, sure * (1 - 0.5 * gap / config.reformulation_window_s)
+
+
+def _questions(rows: Ints, texts: Texts, *, halves: bool = False) -> list[pa.Array]:
+    """Return the questions of rows, each cut to its ends; `halves`: as two arrays."""
+    wanted, place = np.unique(rows, return_inverse=True)
+    flags = np.zeros(int(wanted[-1]) + 1, dtype=bool)
+    flags[wanted] = True
+    parts, numbers = [], []
+    for of, batch in texts.prompts(["question"], rows=flags):
+        text = batch.column("question").cast(pa.large_string())
+        long = pc.greater(pc.utf8_length(text), 2 * KEPT_CHARS)
+        ends = pc.binary_join_element_wise(
+            pc.utf8_slice_codeunits(text, 0, KEPT_CHARS),
+            pc.utf8_slice_codeunits(text, -KEPT_CHARS),
+            pa.scalar(" ", pa.large_string()),
+        )
+        parts.append(pc.fill_null(pc.if_else(long, ends, text), ""))
+        numbers.append(np.asarray(of))
+    read = pa.concat_arrays(parts) if parts else pa.array([], pa.large_string())
+    where = np.full(len(wanted), -1)
+    where[np.searchsorted(wanted, np.concatenate(numbers))] = np.arange(len(read))
+    found = pc.fill_null(read.take(pa.array(where[place], mask=where[place] < 0)), "")
+    half = len(rows) // 2
+    return [found[:half], found[half:]] if halves else [found]
+
+
+def _abandoned(
+    tried: Ints, interactions: Interactions, feedback: Feedback, texts: Texts, config: DeriveConfig
+) -> Found:
+    """Return last turns that asked again and were left without any sign of content.
+
+    A session that ends with its only question is no sign of anything: most people whose question
+    was answered leave. It takes an earlier answer that was not enough.
+    """
+    row, _ = successors(interactions)
+    last = np.setdiff1d(tried, row)
+    over = interactions.ts[last] + config.session_timeout_s <= interactions.ts.max(initial=0)
+    last = np.setdiff1d(last[over], feedback.row)
+    if len(last):
+        last = last[~thanks(_questions(last, texts)[0])]
+    ts = interactions.ts[last] + config.session_timeout_s
+    n = len(last)
+    return Found("abandonment", last, ts, np.ones(n), np.full(n, -ABANDON_CONFIDENCE))

@@ -1,0 +1,1 @@
+"""Whose feedback is not believed: floods, brigades, crews, and votes that contradict."""

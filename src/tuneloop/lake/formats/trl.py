@@ -1,0 +1,165 @@
+"""TRL's dataset types: language modelling, prompt and completion, preference, unpaired (KTO).
+
+Standard (texts) and conversational (messages), with the prompt stated or implied.
+Source: https://huggingface.co/docs/trl/dataset_formats
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tuneloop.lake.answers import read_answer, split_answer
+from tuneloop.lake.chats import Message, is_chat, parse_chat, read_messages
+from tuneloop.lake.compose import Vote, feedback, has, interaction, pair
+from tuneloop.lake.fields import parse_json, rest
+from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
+from tuneloop.lake.ids import content_id
+from tuneloop.lake.ratings import demonstration
+
+_USED = ("prompt", "completion", "chosen", "rejected", "label", "messages", "text", "tools")
+_COLUMNS = {*_USED, "chat_template_kwargs", "images", "image"}
+_SHAPES = (
+    ({"prompt", "completion", "label"}, 0.9),
+    ({"prompt", "chosen", "rejected"}, 0.7),
+    ({"prompt", "completion"}, 0.8),
+    ({"chosen", "rejected"}, 0.6),
+    ({"messages"}, 0.4),
+    ({"text"}, 0.4),
+    ({"prompt"}, 0.4),
+)
+
+
+def recognise(record: Mapping[str, Any]) -> float:
+    """Columns of one shape; the fewer others beside them, the surer."""
+    text = record.get("chosen")
+    if isinstance(text, str) and text.lstrip().startswith("Human:") and "prompt" not in record:
+        return 0.1  # HH-RLHF
+    for shape, score in _SHAPES:
+        if record.keys() >= shape:
+            return score if record.keys() <= _COLUMNS else score / 2
+    return 0.0
+
+
+def convert(record: Record, source: Source) -> Iterable[Event]:
+    """Return what the row's shape says: an accepted answer, a labelled one, or two compared."""
+    values = {name: parse_chat(record[name]) for name in _USED if record.get(name) is not None}
+    id = content_id("trl", record)
+    more: dict[str, Any] = {
+        "request": {"tools": parse_json(record["tools"])} if record.get("tools") else {},
+        "extra": rest(record, *_USED) or None,
+    }
+    if has(values, "chosen", "rejected"):
+        prompt, answers = _compared(values)
+        return pair(id, prompt, answers, [Vote("a")], **more)
+    if "completion" in values:
+        prompt = _prompt(values.get("prompt"))
+        event = interaction(id, prompt, read_answer(values["completion"]), **more)
+        if "label" not in values:
+            return [event, demonstration(id)]
+        return [event, _labelled(id, values["label"])]
+    if "messages" in values:
+        prompt, response = split_answer(read_messages(values["messages"]))
+        return [interaction(id, prompt, response, **more), demonstration(id)]
+    if isinstance(values.get("text"), str):
+        # Without a question: the text is the answer to nothing.
+        return [interaction(id, "", read_answer(values["text"]), **more), demonstration(id)]
+    if "completions" in record:
+        raise UnfitError("process_supervision", "steps of one answer are not supported")
+    raise UnfitError("no_answer", "the row has a prompt alone")
+
+
+def _prompt(value: Any) -> list[Message]:
+    prompt = read_messages(value)
+    if not prompt:
+        raise UnfitError("no_prompt", "the prompt is empty")
+    return prompt
+
+
+def _labelled(id: str, label: Any) -> Event:
+    truth = {"true": True, "false": False, "1": True, "0": False}.get(str(label).strip().lower())
+    if truth is None:
+        raise UnfitError("bad_label", f"the label {str(label)[:40]!r} is neither true nor false")
+    return feedback(f"{id}-label", id, "thumb", truth, actor={"kind": "reviewer"})
+
+
+def _compared(values: Mapping[str, Any]) -> tuple[list[Message], tuple[Any, Any]]:
+    """Return the prompt and both answers; an implied prompt is what they begin with alike."""
+    chosen, rejected = values["chosen"], values["rejected"]
+    stated = read_messages(values.get("prompt"))
+    if is_chat(chosen) and is_chat(rejected):
+        sides = [read_messages(side) for side in (chosen, rejected)]
+        shared = len(stated)
+        if not stated or any(side[:shared] != stated for side in sides):
+            shared = 0
+            if not stated:
+                shared = _common(sides[0], sides[1])
+        prompt = stated or sides[0][:shared]
+        if not prompt:
+            raise UnfitError("no_prompt", "both conversations differ from the first message on")
+        answers = []
+        for side in sides:
+            if len(side) != shared + 1:
+                raise UnfitError("several_turns", "the answers differ in more than one message")
+            answers.append(split_answer([*prompt, side[shared]])[1])
+        return prompt, (answers[0], answers[1])
+    if not stated and isinstance(chosen, str) and isinstance(rejected, str):
+        shared = _common(chosen, rejected)
+        while shared and not chosen[shared - 1].isspace():
+            shared -= 1  # not within a word
+        stated = read_messages(chosen[:shared].rstrip())
+        chosen, rejected = chosen[shared:], rejected[shared:]
+    if not stated:
+        raise UnfitError("no_prompt", "there is no prompt, stated or implied")
+    return stated, (read_answer(chosen), read_answer(rejected))
+
+
+def _common(first: Any, second: Any) -> int:
+    for n, (a, b) in enumerate(zip(first, second, strict=False)):
+        if a != b:
+            return n
+    return min(len(first), len(second))
+
+
+FORMAT = Format(
+    name="trl",
+    title="TRL",
+    recognise=recognise,
+    convert=convert,
+    fields=(
+        ("prompt + completion", "interaction, thumb +1 (demonstration)", "texts or messages"),
+        ("prompt + completion + label", "interaction, thumb", "KTO"),
+        ("prompt + chosen + rejected", "two interactions, preference", ""),
+        ("chosen + rejected", "the same", "the prompt is what both begin with"),
+        ("messages", "interaction, thumb +1 (demonstration)", "the last turn is the answer"),
+        ("text", "interaction without a question", ""),
+        ("prompt alone", "refused: no_answer", ""),
+        ("tools", "request.tools", ""),
+    ),
+    examples=(
+        {"prompt": "The sky is", "completion": " blue."},
+        {
+            "prompt": [{"role": "user", "content": "What colour is the sky?"}],
+            "completion": [{"role": "assistant", "content": "It is blue."}],
+            "label": True,
+        },
+        {"prompt": "The sun is", "completion": " cold.", "label": False},
+        {
+            "prompt": [{"role": "user", "content": "What colour is grass?"}],
+            "chosen": [{"role": "assistant", "content": "Green."}],
+            "rejected": [{"role": "assistant", "content": "Loud."}],
+        },
+        {"prompt": "Two and two is", "chosen": " four.", "rejected": " five."},
+        {
+            "chosen": [
+                {"role": "user", "content": "Name a river."},
+                {"role": "assistant", "content": "The Rhine."},
+            ],
+            "rejected": [
+                {"role": "user", "content": "Name a river."},
+                {"role": "assistant", "content": "The Alps."},
+            ],
+        },
+        {"chosen": "The moon is round.", "rejected": "The moon is flat."},
+    ),
+)

@@ -1,0 +1,222 @@
+"""Erasure: nothing that was written mentions the person, and who learned from them is known."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pipelines import Loop, stub
+
+from tuneloop.artefacts import erasures
+from tuneloop.artefacts.mentions import Needles, mentions
+from tuneloop.erasure import Erasure, erase, search
+from tuneloop.errors import DataError, StoreError
+from tuneloop.lake import table as lake_table
+from tuneloop.lake.erase import erased_keys, find_rows
+from tuneloop.lake.lines import parse_line
+from tuneloop.lineage import lineage_lines, lineage_report, subject_report
+from tuneloop.runtime.progress import SilentProgress
+
+ANN = "ann-of-green-gables"
+SAID = "My grandmother's recipe calls for seven cloves of garlic"
+COMMON = "Where do I find the opening hours of the shop, please?"
+
+
+def interaction(id, subject, text, session=None):
+    return {"type": "interaction", "id": id, "event_ts": "2026-01-01T00:00:00Z",
+            "subject_key": subject, "session_id": session, "response": {"content": "answer"},
+            "request": {"messages": [{"role": "user", "content": text}]}}  # fmt: skip
+
+
+def feedback(id, target, actor, signal="thumb", value=1):
+    return {"type": "feedback", "id": id, "event_ts": "2026-01-01T00:00:01Z", "signal": signal,
+            "target": {"id": target}, "actor": {"id": actor}, "value": value}  # fmt: skip
+
+
+EVENTS = [
+    interaction("i1", ANN, SAID, "s1"),
+    interaction("i2", None, "the rest of her session", "s1"),
+    interaction("i3", "bob", COMMON, "s2"),
+    interaction("i4", ANN, COMMON, "s3"),
+    feedback("f1", "i1", ANN),
+    feedback("f2", "i2", None),
+    feedback("f3", "i3", "bob"),
+    feedback("f4", "i3", ANN, "correction", "It says so on the door, as anyone can see."),
+    feedback("f5", "i1", "rob"),
+    feedback("f6", "i1", ANN, "preference", {"winner": "i3", "loser": "i1"}),
+]
+HERS = {"i1", "i2", "i4"}, {"f1", "f2", "f4", "f5", "f6"}
+
+
+def row(interactions, feedback, text="x"):
+    return {"interaction_ids": interactions.split(), "feedback_ids": feedback.split()}
+
+
+def curated(interaction, subject, *signals):
+    signals = [{"feedback_id": f, "actor": actor} for f, actor in signals]
+    return {"interaction_id": interaction, "subject_key": subject, "signals": signals}
+
+
+@pytest.fixture
+def loop(monkeypatch, tmp_path):
+    monkeypatch.delenv("RANK", raising=False)
+    sets = {"sft_train": [row("i1", "f1"), row("i5", "f3")], "kto_train": [row("i3", "f4")]}
+    rows = [
+        curated("i1", ANN, ("f1", f"user:{ANN}")),
+        curated("i2", None),
+        curated("i3", "bob", ("f3", "user:bob"), ("f4", f"user:{ANN}")),
+        curated("i5", "bob"),
+    ]
+    return stub(monkeypatch, Loop(tmp_path, sets=sets, curated=rows))
+
+
+def write_lake(uri, events):
+    for part in (events[:3], events[3:]):  # two commits: two files, two logs
+        rows = [parse_line(json.dumps(e).encode(), complete=True, tenant_default="default")
+                for e in part]  # fmt: skip
+        columns = [pa.array([getattr(r, f.name) for r in rows], f.type) for f in lake_table.SCHEMA]
+        batch = pa.RecordBatch.from_arrays(columns, schema=lake_table.SCHEMA)
+        lake_table.append(uri, iter([batch]))
+    side = lake_table.side_objects(uri)
+    letters = [{"line": 7, "raw": f'{{"user": "{ANN}"'}, {"line": 8, "raw": "{"}]
+    side.put("e.dead.jsonl", "".join(json.dumps(x) + "\n" for x in letters).encode())
+    side.put("version-0.json", b"{}")
+
+
+@pytest.fixture
+def lake(tmp_path):
+    uri = str(tmp_path / "store/lakes/default/default/production")
+    write_lake(uri, EVENTS)
+    return uri
+
+
+def remove(loop, lake, **options):
+    erasure = Erasure(loop.store, "default", frozenset({ANN}), ANN)
+    return erase(erasure, lakes=[lake], progress=SilentProgress(), **options)
+
+
+def test_a_person_owns_their_sessions_their_feedback_and_feedback_on_what_is_theirs(lake):
+    theirs = find_rows(lake, "default", [ANN])
+    assert (theirs.interactions, theirs.feedback) == HERS
+    assert not find_rows(lake, "other", [ANN])
+
+
+def test_texts_that_others_wrote_too_are_not_theirs(lake):
+    theirs = find_rows(lake, "default", [ANN])
+    assert SAID in theirs.texts
+    assert COMMON not in theirs.texts
+
+
+def test_nothing_mentions_the_person_and_others_lose_nothing(loop, lake, tmp_path):
+    loop.pipeline().run()
+    shown = tmp_path / "store/reports/demo/report.html"
+    shown.parent.mkdir(parents=True)
+    shown.write_text(f"<p>{SAID.replace(chr(39), '&#x27;')}</p>")
+    report = remove(loop, lake)
+    needles = Needles.of([ANN], HERS[0] | HERS[1], [SAID])
+    store = tmp_path / "store"
+    left = [p for p in store.rglob("*") if p.is_file() and mentions(p, needles)]
+    assert {p.relative_to(store).parts[0] for p in left} == {"erasures", "lakes"}
+    assert {p.name for p in left if "lakes" in p.parts} == {"erased.json"}
+    assert report["mentions"] == []
+    assert not shown.exists()
+    kept = lake_table.open_table(lake).to_pyarrow_table().to_pydict()
+    assert sorted(kept["id"]) == ["f3", "i3"]
+    letters = bytes(lake_table.side_objects(lake).get("e.dead.jsonl").bytes())
+    assert [json.loads(line)["line"] for line in letters.splitlines()] == [8]
+
+
+def test_old_versions_cannot_be_read_and_numbers_go_on(loop, lake):
+    report = remove(loop, lake)
+    versions = report["lakes"][0]["version_before"], report["lakes"][0]["version_after"]
+    assert versions[1] > versions[0] == 1
+    for version in range(versions[1]):
+        with pytest.raises(DataError, match="unreplayable: erased"):
+            lake_table.open_table(lake, version)
+    assert f"default/{ANN}" in erased_keys(lake)
+
+
+def test_artefacts_are_rewritten_and_the_old_are_unreplayable(loop, lake):
+    done = loop.pipeline().run()
+    before = {stage: done[stage].digest for stage in ("curate", "build")}
+    report = remove(loop, lake)
+    rewritten = {a["digest"]: a["rewritten_as"] for a in report["artefacts"]}
+    assert set(before.values()) <= set(rewritten)
+    for stage, digest in before.items():
+        old = loop.store.find(stage, done[stage].manifest.key, digest=digest)
+        assert not loop.store.work.joinpath("checkouts", digest).exists()
+        with pytest.raises(StoreError, match="unreplayable: erased"):
+            old.folder()
+        new = loop.store.find(stage, done[stage].manifest.key)
+        assert new.digest == rewritten[digest]
+        assert erasures.replay(loop.store, old).digest == new.digest
+    table = loop.store.by_digest(rewritten[before["curate"]])[0].path("curated.parquet")
+    kept = pq.read_table(table).column("interaction_id").to_pylist()
+    assert kept == ["i5"]  # i3 goes with the signal she gave on it
+
+
+def test_who_learned_is_known_before_and_after(loop, lake):
+    done = loop.pipeline().run()
+    would = remove(loop, lake, dry_run=True)
+    assert loop.store.by_digest(done["curate"].digest)[0].folder()  # nothing was touched
+    report = remove(loop, lake)
+    for found in (would, report, subject_report(loop.store, ANN)):
+        assert {a["digest"] for a in found["adapters"]} == {done["sft"].digest, done["dpo"].digest}
+        assert [d["digest"] for d in found["decisions"]] == [done["decide"].digest]
+    assert len(subject_report(loop.store, ANN)["erased"]) == 1
+    assert subject_report(loop.store, "bob")["adapters"]  # his rows are still there
+    lines = lineage_lines(lineage_report(loop.store, done["decide"].digest))
+    assert sum("erased on" in line for line in lines) >= 2
+
+
+def test_a_second_erasure_and_a_killed_one_finish(loop, lake, monkeypatch):
+    done = loop.pipeline().run()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tuneloop.lake.erase.erase_rows", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove(loop, lake)
+    report = remove(loop, lake)
+    assert report["mentions"] == []
+    assert {a["digest"] for a in report["adapters"]} == {done["sft"].digest, done["dpo"].digest}
+    again = remove(loop, lake)
+    assert again["artefacts"] == []
+    assert search(loop.store, Needles.of([ANN]), [lake], SilentProgress()) == []
+
+
+def test_a_stage_that_was_erased_runs_again(loop, lake):
+    loop.pipeline().run()
+    remove(loop, lake)
+    loop.ran.clear()
+    loop.curated = [curated("i5", "bob")]
+    loop.sets = {"sft_train": [row("i3", "f3")]}
+    loop.pipeline().run()
+    assert "report" in loop.ran
+
+
+def test_somebody_nobody_knows_is_an_error(loop, lake):
+    erasure = Erasure(loop.store, "default", frozenset({"stranger"}), "stranger")
+    with pytest.raises(DataError, match="nobody named"):
+        erase(erasure, lakes=[lake], progress=SilentProgress())
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "found"),
+    [
+        ("u1", '{"id": "u1"}', True),
+        ("u1", "row u1 of table u12", False),
+        ("user-long-1", "by user-long-1.", True),
+        ("user-long-1", "by user-long-12", False),
+        ("user-long-1", "by my-user-long-1", False),
+    ],
+)
+def test_ids_stand_alone(tmp_path, word, text, found):
+    path = tmp_path / "x.txt"
+    path.write_text(text)
+    assert mentions(path, Needles.of([word])) is found
+    table = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": [["other", text]]}), table)
+    assert mentions(table, Needles.of([word])) is found
