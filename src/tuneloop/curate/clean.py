@@ -43,8 +43,7 @@ class Cleaner:
         """Return the batch with its texts cleaned and its findings."""
         texts = spoken["text"].combine_chunks()
         said = pa.table({
-            "row": spoken["row"], "key": pa.array(hash_texts(rows["id"])[spoken["row"].to_numpy()]),
-            "piece": spoken["piece"], "text": texts,
+            "row": spoken["row"], "piece": spoken["piece"], "text": texts,
             "text_hash": hash_texts(normalise(texts)),
             "kept": _kept(admitted, spoken),
         })  # fmt: skip

@@ -24,11 +24,15 @@ from tuneloop.curate.decode import decode_interaction
 from tuneloop.curate.near import Sets
 from tuneloop.curate.said import part_number
 from tuneloop.curate.similar import Corpus, fingerprints, hash_texts, normalise
-from tuneloop.curate.spoken import Spoken
+from tuneloop.curate.spoken import Spoken, turn_keys, whole_keys
 
 COLUMNS = ["id", "event_ts", "session_id", "episode_id", "subject_key", "payload"]
 TEXTS = ("event_ts", "source", "output_terms", "consent_basis", "answer", "question",
          "system_prompt", "tools", "answer_tool_calls", "answer_reasoning")  # fmt: skip
+
+
+Refused = tuple[int, str, str, int]
+"""Place in the batch, reason, detail, turn."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +74,22 @@ class Prepare:
         admitted, refused = admit(batch, self.rules)
         taken = pa.array(admitted.row, pa.int64())
         mine = batch.drop_columns(["payload"]).take(taken)
-        spoken = self._said.of(keys[admitted.row], mine["session_id"], mine["episode_id"])
+        turns = turn_keys(mine["session_id"], pa.array(admitted.turn, pa.int32()))
+        whole = whole_keys(mine["session_id"], mine["episode_id"])
+        spoken = self._said.of([keys[admitted.row], *whole, turns])
         cleaned = self._cleaner(admitted, mine, spoken)
         table = self._columns(admitted, mine, cleaned)
+        table = table.append_column("key", pa.array(keys[admitted.row]))
         question = table["question_hash"].to_numpy()
         order = np.lexsort((_ranks(mine["id"]), question))
+        _write_said(path.with_suffix(".spoken"), cleaned.spoken, table["key"].to_numpy(), question)
         table = table.take(pa.array(order))
         texts = table.select(["id", *TEXTS, "prompt"])
-        ranges = parts.range_of(question[order])
-        parts.write_ranges(path.with_suffix(".text"), texts, ranges)
-        said = cleaned.spoken
-        parts.write(path.with_suffix(".spoken"), said.to_batches(), said.schema)
+        parts.write_ranges(path.with_suffix(".text"), texts, parts.range_of(question[order]))
         head = table.drop([*TEXTS, "prompt"])
-        head = head.append_column("key", pa.array(keys[admitted.row][order]))
-        whole = pa.concat_tables([head, _refused(batch, keys, refused, head.schema)],
-                                 promote_options="default")  # fmt: skip
-        whole = whole.combine_chunks()
-        parts.write(path, whole.to_batches(), whole.schema)
+        refusals = _refused(batch, keys, refused)
+        both = pa.concat_tables([head, refusals], promote_options="default")
+        parts.write(path, both.combine_chunks().to_batches(), both.schema)
 
     def _columns(self, admitted: Admitted, mine: pa.RecordBatch, cleaned: Any) -> pa.Table:
         """Return every column of the admitted rows, in their order in the batch."""
@@ -125,8 +128,8 @@ class Prepare:
         return pa.table(columns | cleaned.flags)
 
 
-def admit(batch: pa.RecordBatch, rules: Rules) -> tuple[Admitted, list[tuple[int, str, str]]]:
-    """Return the interactions that may be learned from, and (row, reason, detail) of the rest."""
+def admit(batch: pa.RecordBatch, rules: Rules) -> tuple[Admitted, list[Refused]]:
+    """Return the interactions that may be learned from, and the rest."""
     admitted, refused = Admitted(), []
     for row, text in enumerate(batch["payload"].cast(pa.large_binary()).to_pylist()):
         event = decode_interaction(text)
@@ -134,21 +137,31 @@ def admit(batch: pa.RecordBatch, rules: Rules) -> tuple[Admitted, list[tuple[int
         if why is None and not admitted.add(row, event):
             why = ("no_question", "")
         if why:
-            refused.append((row, *why))
+            refused.append((row, *why, -1 if event.turn is None else event.turn))
     return admitted, refused
 
 
+def _write_said(path: Path, said: pa.Table, keys: Hashes, question: Hashes) -> None:
+    """Write the texts of feedback in the ranges of the rows they are about."""
+    row = said["row"].to_numpy()
+    said = said.append_column("key", pa.array(keys[row]))
+    order = np.lexsort((said["piece"].to_numpy(), question[row]))
+    ranges = parts.range_of(question[row][order])
+    parts.write_ranges(path, said.drop(["row"]).take(pa.array(order)), ranges)
+
+
 def _refused(
-    batch: pa.RecordBatch, keys: Hashes, refused: list[tuple[int, str, str]], schema: pa.Schema
+    batch: pa.RecordBatch, keys: Hashes, refused: list[Refused]
 ) -> pa.Table:
-    rows = [row for row, _, _ in refused]
+    rows = [row for row, *_ in refused]
     gone = batch.take(pa.array(rows, pa.int64()))
     known = {name: gone[name] for name in ("id", "session_id", "episode_id", "subject_key")}
     known |= {
         "ts": _seconds(gone["event_ts"]),
+        "turn": pa.array([turn for *_, turn in refused], pa.int32()),
         "key": keys[rows],
-        "reason": pa.array([reason for _, reason, _ in refused], pa.string()),
-        "detail": pa.array([detail for _, _, detail in refused], pa.string()),
+        "reason": pa.array([reason for _, reason, *_ in refused], pa.string()),
+        "detail": pa.array([detail for _, _, detail, _ in refused], pa.string()),
     }
     return pa.table(known)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tuneloop.artefacts.digest import canonical_json
 from tuneloop.curate import parts
@@ -44,13 +45,16 @@ def part_number(ids: np.ndarray, revisions: np.ndarray) -> int:
     return int(np.bitwise_xor.reduce(mixed ^ (mixed >> np.uint64(31)), initial=len(ids)))
 
 
-def target_keys(kinds: pa.Array, ids: pa.Array) -> np.ndarray:
-    """Return the hash of what each piece is about; see `interaction_keys` for the other side."""
-    import pyarrow.compute as pc
+def target_keys(kinds: pa.Array, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hash of what each piece is about, and another for turns, else 0.
 
+    A turn is named by its interaction's id, or by the session and its number (`s1:2`, `s1/2`).
+    """
     plain = pc.is_in(kinds, value_set=pa.array(["interaction", "turn"]))
     named = pc.if_else(plain, ids, pc.binary_join_element_wise(kinds, ids, "\0"))
-    return hash_texts(named)
+    turns = pc.if_else(pc.equal(kinds, "turn"), pc.replace_substring_regex(
+        ids, r"[/#](\d+)$", r":\1"), pa.scalar(None, pa.string()))  # fmt: skip
+    return hash_texts(named), hash_texts(pc.binary_join_element_wise("turn", turns, "\0"))
 
 
 def _decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
@@ -62,12 +66,14 @@ def _decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
         for side in ("winner", "loser")
     ]
     stamps = batch["event_ts"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy() / 1e6
+    targets, turns = target_keys(batch["target_kind"], batch["target_id"])
     columns: dict[str, Any] = {
         "id": batch["id"],
         "key": ids,
         "revision": batch["revision"],
         "ts": stamps,
-        "target": target_keys(batch["target_kind"], batch["target_id"]),
+        "target": targets,
+        "turn_target": turns,
         "whole": pa.array([k in ("session", "episode") for k in batch["target_kind"].to_pylist()]),
         "actor": pa.array([ACTORS.index(event.actor.kind) for event in events], pa.int8()),
         "actor_id": pa.array([event.actor.id for event in events], pa.string()),
@@ -86,6 +92,7 @@ def _decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
             [OUTCOMES[pair.get("outcome", "better")] if pair else 0 for pair in pairs], pa.int8()
         ),
     }
+    columns["n_chars"] = pc.utf8_length(columns["text"]).fill_null(0).cast(pa.int32())
     for name in ("actor_id", "dimension", "value_json"):
         columns[name] = columns[name].dictionary_encode()
     return pa.table(columns)

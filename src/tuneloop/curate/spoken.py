@@ -43,22 +43,25 @@ class Spoken:
         self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
         self.target: Hashes = self.table["target"].to_numpy()
 
-    def of(self, keys: Hashes, sessions: pa.Array, episodes: pa.Array) -> pa.Table:
+    def of(self, keys: list[Hashes]) -> pa.Table:
         """Return (row, piece, signal, text) of what is about these interactions.
 
         Texts about a whole session or episode come with each of its rows; which of them they
         are about is known only when all rows are.
+
+        Args:
+            keys: Hashes by which texts find the rows, (row, …) each; 0 finds nothing.
         """
         if not len(self.target):
             return self.table.select(["piece", "signal", "text"]).add_column(
                 0, "row", pa.array([], pa.int64())
             )
         rows, places = [], []
-        for hashes in (keys, *whole_keys(sessions, episodes)):
+        for hashes in keys:
             low, high = (np.searchsorted(self.target, hashes, side) for side in ("left", "right"))
             sizes = np.where(hashes == 0, 0, high - low)
             ends = np.cumsum(sizes)
-            rows.append(np.repeat(np.arange(len(keys)), sizes))
+            rows.append(np.repeat(np.arange(len(hashes)), sizes))
             places.append(np.arange(ends[-1] if len(ends) else 0)
                           + np.repeat(low - ends + sizes, sizes))  # fmt: skip
         row = np.concatenate(rows)
@@ -73,3 +76,10 @@ def whole_keys(sessions: pa.Array, episodes: pa.Array) -> tuple[Hashes, Hashes]:
         for kind, names in (("session", sessions), ("episode", episodes))
     )
     return one, two
+
+
+def turn_keys(sessions: pa.Array, turns: pa.Array) -> Hashes:
+    """Return the hashes by which feedback on a turn finds it; 0 where it has no number."""
+    numbers = pc.if_else(pc.greater_equal(turns, 0), turns, pa.scalar(None, turns.type))
+    named = pc.binary_join_element_wise(sessions, numbers.cast(pa.string()), ":")
+    return hash_texts(pc.binary_join_element_wise(pa.scalar("turn"), named, "\0"))
