@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tuneloop.curate.columns import Codes, Flags, Hashes, Ints
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+_MIX, _SPREAD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 
 
 def order_of(first: NDArray[Any], ids: pa.Array) -> Ints:
@@ -46,7 +46,7 @@ def mix(*columns: NDArray[Any]) -> Hashes:
     """Return one hash of several integer columns."""
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
-        mixed = (mixed ^ column.astype(np.uint64)) * _MIX
+        mixed = (mixed ^ (column.astype(np.uint64) * _SPREAD)) * _MIX
         mixed ^= mixed >> np.uint64(29)
     return mixed
 
