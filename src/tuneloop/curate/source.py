@@ -74,9 +74,12 @@ class Lake:
         run = daft.func.batch(return_dtype=daft.DataType.uint64(), use_process=False)(call)
         rows = self.frame(kind).select(*columns).into_batches(BATCH_ROWS)
         parts: set[int] = set()
-        for batch in rows.select(run(*map(col, columns)).alias("part")).to_arrow_iter():
-            parts.update(batch.column(0).unique().to_pylist())
-            progress.advance(len(batch))
+        done = rows.select(run(*map(col, columns)).alias("part"))
+        # Files are read one at a time: all at once, Daft holds as many as fit nowhere.
+        with daft.execution_config_ctx(scantask_max_parallel=1):
+            for batch in done.to_arrow_iter():
+                parts.update(batch.column(0).unique().to_pylist())
+                progress.advance(len(batch))
         return [f"{part:016x}" for part in sorted(parts)]
 
 
