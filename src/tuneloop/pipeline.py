@@ -132,8 +132,9 @@ class Pipeline(Stages):
 
     def _event_files(self) -> list[Parent]:
         return [
-            Parent(role=f"events[{i}]", kind="file", digest=digest_file(Path(path)))
-            for i, path in enumerate(self.config.lake.events)
+            Parent(role=f"events[{i}]", kind="file", digest=digest_file(Path(one.path)))
+            for i, one in enumerate(self.config.lake.events)
+            if not one.path.startswith("hf:")  # a hub's set has no bytes here
         ]
 
     @property

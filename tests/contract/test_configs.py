@@ -27,7 +27,8 @@ def test_every_shipped_config_is_valid(path):
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_the_data_a_config_names_is_shipped_or_its_head_says_where_it_comes_from(path):
     config = load_config(path).config
-    files = [Path(name) for name in (*config.lake.events, config.golden.path)]
+    events = [one.path for one in config.lake.events]
+    files = [Path(name) for name in (*events, config.golden.path)]
     if path.parent.name != "recipes":
         assert [name for name in files if not name.is_file()] == []
         return

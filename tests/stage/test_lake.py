@@ -103,7 +103,9 @@ def test_nothing_to_take_in_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match=r"lake\.events"):
         lake(tmp_path, [])
     with pytest.raises(DataError, match="no interactions"):
-        lake(tmp_path, [write(tmp_path / "e.jsonl", [{"id": "x"}])])
+        lake(tmp_path, [write(tmp_path / "e.jsonl", [thumb("f", "a")])])
+    with pytest.raises(DataError, match="format is unknown"):
+        lake(tmp_path, [write(tmp_path / "x.jsonl", [{"id": "x"}])])
     with pytest.raises(DataError, match="cannot be read"):
         lake(tmp_path, [str(tmp_path / "missing.jsonl")])
 
@@ -125,11 +127,12 @@ def test_killed_before_the_ledger_adds_nothing_twice(tmp_path):
         """
         import os, signal, sys
         from pathlib import Path
+        from tuneloop.lake.ingest import Intake
         from tests.stage.test_lake import Quiet
         from tuneloop.lake import ingest
         ingest._remember = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
         out = Path(sys.argv[2])
-        ingest.ingest_file(Path(sys.argv[1]), sys.argv[3], dead_letter=out, progress=Quiet())
+        ingest.ingest_file(sys.argv[1], Intake(sys.argv[3], Quiet()), dead_letter=out)
         """
     )
     root = Path(__file__).parents[2]

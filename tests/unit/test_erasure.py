@@ -13,7 +13,7 @@ from tuneloop.erasure import Erasure, erase, search
 from tuneloop.errors import DataError, StoreError
 from tuneloop.lake import table as lake_table
 from tuneloop.lake.erase import erased_keys, find_rows
-from tuneloop.lake.lines import parse_line
+from tuneloop.lake.rows import Reader
 from tuneloop.lineage import lineage_lines, lineage_report, subject_report
 from tuneloop.runtime.progress import SilentProgress
 
@@ -72,8 +72,7 @@ def loop(monkeypatch, tmp_path):
 
 def write_lake(uri, events):
     for part in (events[:3], events[3:]):  # two commits: two files, two logs
-        rows = [parse_line(json.dumps(e).encode(), complete=True, tenant_default="default")
-                for e in part]  # fmt: skip
+        rows = [Reader("native").row(e) for e in part]
         columns = [pa.array([getattr(r, f.name) for r in rows], f.type) for f in lake_table.SCHEMA]
         batch = pa.RecordBatch.from_arrays(columns, schema=lake_table.SCHEMA)
         lake_table.append(uri, iter([batch]))

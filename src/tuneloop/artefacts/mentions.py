@@ -26,8 +26,8 @@ class Needles:
         longest: Bytes of the longest.
     """
 
-    MIN_TEXT: ClassVar[int] = 24
-    MAX_TEXT: ClassVar[int] = 64
+    LEAST_CHARS: ClassVar[int] = 24
+    MOST_CHARS: ClassVar[int] = 64
 
     words: frozenset[str]
     sieve: str
@@ -38,11 +38,11 @@ class Needles:
     def of(cls, keys: Iterable[str], ids: Iterable[str] = (), texts: Iterable[str] = ()) -> Needles:
         """Return what is looked for.
 
-        Texts below `MIN_TEXT` characters may be anybody's; of longer ones the beginning, up to
-        `MAX_TEXT`, is looked for.
+        Texts below `LEAST_CHARS` characters may be anybody's; of longer ones the beginning, up to
+        `MOST_CHARS`, is looked for.
         """
         words = frozenset([*keys, *ids])
-        begun = {text[: cls.MAX_TEXT] for text in texts if len(text) >= cls.MIN_TEXT}
+        begun = {text[: cls.MOST_CHARS] for text in texts if len(text) >= cls.LEAST_CHARS}
         forms = sorted({form for text in begun for form in _forms(text)})
         parts = [_bounded(word) for word in sorted(words)]
         parts += [re.escape(form.encode()) for form in forms]

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tuneloop.artefacts.stage import GoldenSet, StageContext
 from tuneloop.build.chunks import Sets
 from tuneloop.build.limits import balance, cap_clusters, cap_rows, length_bias
 from tuneloop.build.replay import question_key, replay, wanted
-from tuneloop.build.rows import SPLITS, Flags
+from tuneloop.build.rows import SPLITS, Flags, open_rows
 from tuneloop.build.rules import KINDS
 from tuneloop.build.write import ROWS_PER_GROUP, SetWriter, Written, rewrite
 from tuneloop.config.sets import BuildConfig
@@ -117,7 +116,7 @@ def _spread(numbers: Any) -> dict[str, float] | None:
 def _examples(sets: Sets, kind: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for split in SPLITS:
-        file = pq.ParquetFile(sets.files[kind, split])
+        file = open_rows(sets.files[kind, split])
         for batch in file.iter_batches(batch_size=N_EXAMPLES):
             found += batch.to_pylist()
             break
@@ -133,7 +132,7 @@ def _questions(sets: Sets) -> set[str]:
     """Return the questions that validation holds out."""
     found: set[str] = set()
     for kind in KINDS:
-        file = pq.ParquetFile(sets.files[kind, "validation"])
+        file = open_rows(sets.files[kind, "validation"])
         for batch in file.iter_batches(columns=["prompt"]):
             messages = pc.list_flatten(batch.column("prompt")).to_pylist()
             found |= {question_key(m) for m in messages if m["role"] == "user"}
@@ -143,7 +142,7 @@ def _questions(sets: Sets) -> set[str]:
 def _append(kind: str, path: Path, table: Any) -> None:
     new = path.with_suffix(".mixed")
     with SetWriter(kind, new) as writer:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS_PER_GROUP):
+        for batch in open_rows(path).iter_batches(batch_size=ROWS_PER_GROUP):
             writer.write(pa.Table.from_batches([batch]).cast(table.schema))
         writer.write(table)
     new.replace(path)

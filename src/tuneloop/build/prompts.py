@@ -38,7 +38,7 @@ class Prompts:
     @classmethod
     def of(cls, column: pa.ChunkedArray, tools: pa.ChunkedArray) -> Prompts:
         """Return the prompts of a column of messages; fields that it lacks are null."""
-        lists = column.combine_chunks()
+        lists = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         lists = pc.fill_null(lists, []) if lists.null_count else lists
         flat = lists.flatten()
         known = {flat.type.field(i).name for i in range(flat.type.num_fields)}
@@ -105,18 +105,20 @@ class Prompts:
         self._keep(keep)
         return fits
 
-    def keys(self) -> pa.Array:
+    def keys(self) -> pa.StringArray:
         """Return what is equal for equal prompts: roles, words, calls and tools; not spacing."""
-        words = pc.binary_join(
-            pc.utf8_split_whitespace(pc.fill_null(self.messages["content"], "")), " "
-        )
-        words = pc.utf8_trim_whitespace(words)
+        words = one_spaced(pc.fill_null(self.messages["content"], ""))
         parts = [self.messages["role"], words, *(self.messages[n] for n in ("name", "tool_calls"))]
-        said = pc.binary_join_element_wise(*(pc.fill_null(part, "") for part in parts), "\x1f")
-        lists = pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), said)
-        return pc.binary_join_element_wise(
-            pc.binary_join(lists, "\x1e"), pc.fill_null(self.tools, ""), "\x1d"
+        said = pc.binary_join_element_wise(
+            *(pc.fill_null(part, "") for part in parts), "\x1e", "\x1f"
         )
+        # The texts of a prompt's messages lie side by side: with the offsets of the prompts
+        # alone, the same bytes are one text a prompt.
+        ends = np.frombuffer(said.buffers()[1], dtype=np.int32)[said.offset :][self.offsets]
+        whole = pa.StringArray.from_buffers(len(self), pa.py_buffer(ends), said.buffers()[2])
+        if self.tools.null_count == len(self):
+            return whole
+        return pc.binary_join_element_wise(whole, pc.fill_null(self.tools, ""), "\x1d")
 
     def _message_bytes(self) -> NDArray[np.int64]:
         parts = [
@@ -139,3 +141,10 @@ class Prompts:
         counts = np.concatenate([[0], np.cumsum(messages)])
         kept = {name: column.filter(mask) for name, column in self.messages.items()}
         return Prompts(counts[self.offsets], kept, self.tools)
+
+
+def one_spaced(texts: pa.StringArray) -> pa.StringArray:
+    """Return texts with one space between words and none at the ends."""
+    odd = pc.match_substring_regex(texts, r"\s\s|[^\S ]|^ | $")
+    plain = [" ".join(text.split()) for text in texts.filter(odd).to_pylist()]
+    return pc.replace_with_mask(texts, odd, pa.array(plain, pa.string()))

@@ -56,7 +56,8 @@ class Rows:
     Attributes:
         table: Their columns (`artefacts.tables.CURATED`), prompts aside.
         prompts: Their prompts as training sees them.
-        prompt: Number of each row's prompt; equal prompts have equal numbers.
+        keys: What makes two prompts equal, once for each different prompt.
+        prompt: Number of each row's prompt in `keys`.
         validates: Whether a row is held out.
         score: Evidence, −1 … 1.
         weight: Its weight, 0 … 1.
@@ -65,6 +66,7 @@ class Rows:
 
     table: pa.Table
     prompts: Prompts
+    keys: pa.StringArray
     prompt: Ints
     validates: Flags
     score: Floats
@@ -98,7 +100,7 @@ def read_rows(path: Path, config: BuildConfig, dropped: Counter[str]) -> Iterato
 
 def count_rows(path: Path) -> int:
     """Return how many rows a Parquet file holds."""
-    n_rows: int = pq.ParquetFile(path).metadata.num_rows
+    n_rows: int = open_rows(path).metadata.num_rows
     return n_rows
 
 
@@ -114,12 +116,19 @@ def offsets_of(lengths: Ints) -> pa.Array:
 
 def as_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Return a column in one piece."""
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(column, pa.ChunkedArray):
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return column
+
+
+def open_rows(path: Path) -> pq.ParquetFile:
+    """Return a Parquet file to be read batch by batch: unbuffered, or it all stays in memory."""
+    return pq.ParquetFile(path, pre_buffer=False)
 
 
 def _whole_buckets(path: Path) -> Iterator[pa.Table]:
     """Yield tables of at least `ROWS_AT_ONCE` rows (the last may be shorter) in whole buckets."""
-    file = pq.ParquetFile(path)
+    file = open_rows(path)
     known = [name for name in COLUMNS if name in file.schema_arrow.names]
     held: list[pa.Table] = []
     for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=known):
@@ -150,7 +159,7 @@ def _bucket_ends(before: pa.Table | None, table: pa.Table) -> Ints:
 
 def _complete(parts: list[pa.Table]) -> pa.Table:
     """Return one table with every column that is used; those it lacks are null."""
-    table = pa.concat_tables(parts).combine_chunks()
+    table = pa.concat_tables(parts)
     arrays = {}
     for name in COLUMNS:
         wanted = CURATED.field(name).type
@@ -183,12 +192,13 @@ def is_forbidden(terms: str, patterns: list[str]) -> bool:
 
 def _as_rows(table: pa.Table, prompts: Prompts) -> Rows:
     weight = filled(as_array(table.column("weight")))
-    numbers = pc.dictionary_encode(prompts.keys()).indices
+    keys = pc.dictionary_encode(prompts.keys())
     validates = pc.equal(as_array(table.column("split")), "validation")
     return Rows(
         table=table.drop_columns(["prompt"]),
         prompts=prompts,
-        prompt=numbers.to_numpy(zero_copy_only=False).astype(np.int64),
+        keys=keys.dictionary,
+        prompt=keys.indices.to_numpy(zero_copy_only=False).astype(np.int64),
         validates=np.asarray(pc.fill_null(validates, False).to_numpy(zero_copy_only=False)),
         score=filled(as_array(table.column("score"))),
         weight=weight,

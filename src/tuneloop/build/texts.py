@@ -13,6 +13,7 @@ from tuneloop.build.prompts import BYTES_PER_TOKEN
 from tuneloop.build.rows import Flags, Floats, Ints, Rows, as_array, filled
 
 NONE = -1
+_SPACES = pa.array([b" ", b"\t", b"\n", b"\r", b"\x0b", b"\x0c"])
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Texts:
         tool_calls: The calls of each, as JSON.
         reasoning: What was thought before it.
         system: What wrote it; null for people.
+        said: Each without spacing at its ends, and its calls.
         key: Equal for texts that are equal, spacing at the ends aside.
         usable: Whether it says something and is short enough.
         correction: By row, the number of its correction in force, `NONE` without.
@@ -37,6 +39,7 @@ class Texts:
     tool_calls: pa.Array
     reasoning: pa.Array
     system: pa.Array
+    said: pa.Array
     key: Ints
     usable: Flags
     correction: Ints
@@ -69,8 +72,8 @@ def gather(rows: Rows, samples: pa.Table | None, *, max_tokens: int | None) -> T
     calls = pa.concat_arrays([as_array(rows.column("answer_tool_calls")), no_calls])
     systems = [as_array(rows.column("system")), by_people]
     systems += [as_array(sampled.column("system"))] if sampled is not None else []
-    trimmed = pc.utf8_trim_whitespace(text)
-    keyed = pc.binary_join_element_wise(trimmed, pc.fill_null(calls, ""), "\x1f")
+    trimmed = _trimmed(text)
+    said = pc.binary_join_element_wise(trimmed, pc.fill_null(calls, ""), "\x1f")
     correction, edit = np.full(n, NONE), np.full(n, NONE)
     correction[corrected] = begin[0] + np.arange(len(corrected))
     edit[list(edits)] = begin[1] + np.arange(len(edits))
@@ -79,8 +82,9 @@ def gather(rows: Rows, samples: pa.Table | None, *, max_tokens: int | None) -> T
         tool_calls=calls,
         reasoning=pa.concat_arrays([as_array(rows.column("answer_reasoning")), no_calls]),
         system=pa.concat_arrays(systems),
-        key=pc.dictionary_encode(keyed).indices.to_numpy(zero_copy_only=False).astype(np.int64),
-        usable=_usable(keyed, max_tokens),
+        said=said,
+        key=pc.dictionary_encode(said).indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        usable=_usable(said, max_tokens),
         correction=correction,
         corrected_by=_corrected_by(rows, corrections, corrected),
         edit=edit,
@@ -107,8 +111,17 @@ def read_samples(table: pa.Table) -> pa.Table:
     )
 
 
-def _usable(keyed: pa.Array, max_tokens: int | None) -> Flags:
-    n_bytes = pc.binary_length(keyed).to_numpy(zero_copy_only=False) - 1
+def _trimmed(texts: pa.Array) -> pa.Array:
+    """Return texts without ASCII white space at their ends; most have none."""
+    edges = texts.cast(pa.binary())
+    first, last = pc.binary_slice(edges, 0, 1), pc.binary_slice(edges, -1)
+    odd = pc.or_(pc.is_in(first, _SPACES), pc.is_in(last, _SPACES))
+    plain = pc.ascii_trim_whitespace(texts.filter(odd))
+    return pc.replace_with_mask(texts, odd, plain)
+
+
+def _usable(said: pa.Array, max_tokens: int | None) -> Flags:
+    n_bytes = pc.binary_length(said).to_numpy(zero_copy_only=False) - 1
     most = np.inf if max_tokens is None else max_tokens * BYTES_PER_TOKEN
     return np.asarray((n_bytes > 0) & (n_bytes <= most))
 

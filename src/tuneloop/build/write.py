@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tuneloop.artefacts.tables import MESSAGES
 from tuneloop.build.made import Links, Made
-from tuneloop.build.rows import Flags, Ints, as_array, offsets_of
+from tuneloop.build.rows import Flags, Ints, as_array, offsets_of, open_rows
 from tuneloop.build.rules import KINDS, Sources
 from tuneloop.config.sets import BuildConfig
 
@@ -133,18 +132,22 @@ def _answers(sources: Sources, numbers: Ints, config: BuildConfig) -> pa.ListArr
 
 def _row_ids(kind: str, examples: Made, sources: Sources) -> pa.Array:
     """Return a name for each row: equal for the same kind, prompt and texts, in every set."""
-    prompts = sources.rows.prompts.keys().take(pa.array(examples.row)).cast(pa.binary())
-    texts = sources.texts
-    said = [pc.binary_join_element_wise(texts.text.take(pa.array(chosen)),
-                pc.fill_null(texts.tool_calls.take(pa.array(chosen)), ""), "\x1f").cast(pa.binary())
-            for chosen in (examples.good, examples.bad)[: len(ANSWER_NAMES[kind])]]  # fmt: skip
-    columns = [prompts.to_pylist(), *(column.to_pylist() for column in said)]
+    sides = (examples.good, examples.bad)[: len(ANSWER_NAMES[kind])]
+    parts = [_digests(sources.rows.keys, sources.rows.prompt[examples.row])]
+    parts += [_digests(sources.texts.said, chosen) for chosen in sides]
     head = f"{kind}\x00".encode()
     ids = [
-        hashlib.sha256(head + b"\x00".join(parts)).hexdigest()[:16]
-        for parts in zip(*columns, strict=True)
+        hashlib.sha256(head + b"".join(row)).hexdigest()[:16] for row in zip(*parts, strict=True)
     ]
     return pa.array(ids, pa.string())
+
+
+def _digests(texts: pa.Array, chosen: Ints) -> list[bytes]:
+    """Return the SHA-256 of each chosen text; one that is chosen twice is hashed once."""
+    numbers, inverse = np.unique(chosen, return_inverse=True)
+    held = texts.take(pa.array(numbers)).cast(pa.binary()).to_pylist()
+    digests = [hashlib.sha256(text).digest() for text in held]
+    return [digests[i] for i in inverse.ravel().tolist()]
 
 
 def _lists(links: Links, things: pa.Array, n: int) -> pa.ListArray:
@@ -188,7 +191,7 @@ class Written:
 
 def rewrite(kind: str, path: Path, kept: Flags, weight: Any) -> None:
     """Write a file again with some of its rows and with these weights of all of them."""
-    file = pq.ParquetFile(path)
+    file = open_rows(path)
     new = path.with_suffix(".kept")
     begin = 0
     with SetWriter(kind, new) as writer:

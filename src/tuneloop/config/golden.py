@@ -55,9 +55,9 @@ class LeakConfig(Section):
     finds 85 % of planted rewordings and 52 % of those written by hand without a word in common
     (`scripts/bench/semantic.py`)."""
     semantic_max_share: float = Field(default=0.02, ge=0, le=1)
-    """At most this share of the rows (and never fewer than 20) goes for its meaning alone, the
-    nearest first: where the domain is narrow, traffic asks the golden questions in other words
-    for ever. 1 removes all of them."""
+    """In a narrow domain (over 5 % of the golden prompts are as near to another one as the
+    threshold) traffic asks golden questions in other words for ever: there at most this share of
+    the rows, and never fewer than 20, goes for its meaning alone, the nearest first. 1: all."""
     semantic_max_texts: int = Field(default=20_000, ge=0)
     """At most this many questions are encoded, those that share most words with the golden set
     first; 20,000 take about a minute on one core."""
@@ -71,4 +71,4 @@ class LeakConfig(Section):
     """`drop` removes the training rows, counted and listed; `fail` stops the run at the first."""
     max_share: float = Field(default=0.05, ge=0, le=1)
     """The run stops when more than this share of the rows repeats golden prompts: then training
-    and golden set are of one making."""
+    and golden set are of one making. What a narrow domain's bound removes is not counted."""

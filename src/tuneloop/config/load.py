@@ -135,10 +135,19 @@ def _resolve_paths(tree: Tree) -> None:
         if isinstance(value, str):
             parent[loc[-1]] = _resolve(value, folder, loc)
         elif isinstance(value, list):
-            parent[loc[-1]] = [_resolve(v, folder, loc) if isinstance(v, str) else v for v in value]
+            parent[loc[-1]] = [_resolve_entry(v, folder, loc) for v in value]
+
+
+def _resolve_entry(value: Any, folder: Path, loc: Loc) -> Any:
+    """Resolve a path, or the path of an entry that says more of its file."""
+    if isinstance(value, dict) and isinstance(value.get("path"), str):
+        return value | {"path": _resolve(value["path"], folder, loc)}
+    return _resolve(value, folder, loc) if isinstance(value, str) else value
 
 
 def _resolve(value: str, folder: Path, loc: Loc) -> str:
+    if value.startswith("hf:"):  # a data set of the hub
+        return value
     expanded = os.path.expanduser(value)
     is_path = value.startswith((".", "/", "~")) or value.endswith(".gguf")
     if loc in HOME_KEYS or (loc in MODEL_KEYS and not is_path):

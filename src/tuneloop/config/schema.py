@@ -12,6 +12,7 @@ from tuneloop.config.base import Address, Conflict, Section, holds_credentials
 from tuneloop.config.data import CurateConfig, LakeConfig
 from tuneloop.config.decide import DecideConfig, ReportConfig
 from tuneloop.config.evaluate import EvaluateConfig
+from tuneloop.config.golden import GoldenConfig
 from tuneloop.config.sample import SampleConfig
 from tuneloop.config.sets import BuildConfig
 from tuneloop.config.train import TrainConfig
@@ -29,13 +30,6 @@ class ModelConfig(Section):
     """Revision at the hub."""
     trust_remote_code: bool = False
     """Run code that ships with this model; only for models you name and trust."""
-
-
-class GoldenConfig(Section):
-    """The held-out prompts."""
-
-    path: str
-    """A golden JSON-lines file; relative to the file that names it."""
 
 
 class RunConfig(Section):

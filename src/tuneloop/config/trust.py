@@ -26,7 +26,7 @@ class TrustConfig(Section):
     max_p: float = Field(default=1e-6, gt=0, lt=1)
     """Largest probability of a finding if people acted alone; small, since many windows, phrases
     and accounts are looked at."""
-    max_false_fraction: float = Field(default=0.01, gt=0, lt=1)
+    max_false_fraction: float = Field(default=0.05, gt=0, lt=1)
     """Expected share of honest accounts among those whose votes are found to contradict what
     everybody else's votes predict (false discovery rate)."""
     allow: list[str] = Field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,6 @@ import pyarrow.compute as pc
 from tuneloop.artefacts.golden import GoldenPrompt, Status
 from tuneloop.config.data import LeakConfig as RowLeakConfig
 from tuneloop.config.golden import LeakConfig
-from tuneloop.curate.columns import Codes, Flags, Hashes
 from tuneloop.curate.overlap import EXACT, NEAR, Matches, Overlap
 from tuneloop.curate.rows import Dropped, Row, question_of
 from tuneloop.curate.semantic import nearest
@@ -26,12 +26,10 @@ if TYPE_CHECKING:
 KINDS = ("", "exact", "near", "contained", "semantic", "reference", "source")
 """How a row repeats a golden prompt; the code of a kind is its place here."""
 SEMANTIC, REFERENCE, SOURCE = 4, 5, 6
-MARK = "golden"
-"""Tag of an interaction that is part of an evaluation and must never be trained on."""
 MIN_REFERENCE_WORDS = 20
-CANNED = 5
-"""A reference given to this many different questions is a canned reply, and gives none away."""
-MIN_SEMANTIC_ROWS = 20
+NARROW = 0.05
+"""From this share of golden prompts that another one is as near to as a leak would be, meaning
+alone cannot tell the same question from one of the same domain."""
 MAX_LISTED = 10
 
 
@@ -86,7 +84,7 @@ class Guard:
         """
         found = self._questions.match(questions)
         if turns is not None:
-            flat, owner = turns.flatten(), _owners(turns)
+            flat, owner = turns.flatten(), owners(turns)
             long = np.flatnonzero(
                 pc.fill_null(pc.count_substring(flat, " "), 0).to_numpy(zero_copy_only=False)
                 >= SHINGLE - 1
@@ -123,106 +121,23 @@ class Guard:
         found.offer(at, SEMANTIC, index[at], similarity[at])
         return found
 
+    @cached_property
+    def narrow(self) -> bool:
+        """Whether golden prompts, each another question, are as near as a leak would be."""
+        if self.encoder is None or len(self._texts) < 2:
+            return False
+        vectors = self.encoder.encode(self._texts)
+        cosine = vectors @ vectors.T
+        np.fill_diagonal(cosine, -1)
+        share = (cosine.max(axis=1) >= self.config.semantic_threshold).mean()
+        return bool(share > NARROW)
+
     def likeness(self, questions: pa.Array) -> np.ndarray:
         """Return how many of its rarer words each of n questions shares with a golden one, 0 … 1.
 
         Cheap, and only an order: the questions that come first are worth encoding first.
         """
         return self._questions.likeness(questions)
-
-
-def refuse_marked(ids: pa.Array, tags: pa.ListArray) -> None:
-    """Fail where a row is marked as golden itself.
-
-    Raises:
-        LeakError: naming the first of them.
-    """
-    marked = pc.equal(tags.flatten(), MARK).to_numpy(zero_copy_only=False)
-    rows = np.unique(_owners(tags)[np.flatnonzero(marked)])
-    if len(rows):
-        named = ", ".join(ids.take(pa.array(rows[:MAX_LISTED])).to_pylist())
-        raise LeakError(
-            f"{len(rows)} interactions are tagged {MARK!r} and would be trained on: {named}",
-            where="curate.leak",
-            hint="evaluation traffic does not belong in the lake: keep it out at its source",
-        )
-
-
-@dataclass
-class LeakReport:
-    """What the guard came to.
-
-    Attributes:
-        drop: Which rows may not be trained on.
-        summary: For `summary.json`.
-    """
-
-    drop: Flags
-    summary: dict[str, object]
-
-
-def settle(guard: Guard, found: Matches, questions: Hashes, ids: pa.Array) -> LeakReport:
-    """Decide which rows are dropped, from what was found in all batches together.
-
-    A reference given to many different questions is a canned reply and no leak. Where golden
-    set and traffic are so alike that more than `semantic_max_share` of the rows come near by
-    meaning alone, the nearest go and the rest stays: in a narrow domain the same questions come
-    back in other words for ever, and are what is to be learned.
-
-    Args:
-        guard: Which compared them.
-        found: Of all n rows, in order; `found.kind` is changed where a match does not count.
-        questions: Hashes of the rows' questions.
-        ids: Ids of the rows, for messages.
-
-    Raises:
-        LeakError: if more than `max_share` of the rows leak, or any does and `on_leak` is `fail`.
-    """
-    config, n = guard.config, len(found.kind)
-    canned = _canned(found, questions)
-    found.kind[(found.kind == REFERENCE) & np.isin(found.index, canned)] = 0
-    cut = _semantic_cut(found, config, n)
-    near = found.kind == SEMANTIC
-    n_above = int(near.sum())
-    found.kind[near & (found.similarity < cut)] = 0
-    drop = found.kind > 0
-    leaked = drop & (found.kind != SOURCE)
-    share = float(leaked.sum()) / max(n, 1)
-    if leaked.any() and (config.on_leak == "fail" or share > config.max_share):
-        raise _too_many(guard, found, ids, leaked)
-    counts = np.bincount(found.kind, minlength=len(KINDS))
-    return LeakReport(
-        drop=drop,
-        summary={
-            "by_kind": {name: int(counts[code]) for code, name in enumerate(KINDS) if code},
-            "n_golden_prompts": len(set(found.index[leaked].tolist())),
-            "share": round(share, 6),
-            "canned_references": [guard.ids[i] for i in canned.tolist()],
-            "semantic": {
-                "checked": guard.encoder is not None,
-                "threshold": config.semantic_threshold,
-                "threshold_in_force": round(cut, 4),
-                "n_above_threshold": n_above,
-            },
-        },
-    )
-
-
-def detail(guard: Guard, found: Matches, row: int) -> str:
-    """Return what `dropped.parquet` says of a row: kind, golden id, similarity."""
-    return f"{KINDS[found.kind[row]]}:{guard.ids[found.index[row]]}:{found.similarity[row]:.2f}"
-
-
-def across_split(cluster: Codes, question: Hashes, validation: Flags) -> Flags:
-    """Return the training rows whose question, or cluster of questions, is in validation too.
-
-    Clusters hold near-equal questions, and equal meanings where semantic duplicates are on. The
-    training row goes: validation stays as it was.
-    """
-    held_clusters = cluster[validation & (cluster >= 0)]
-    twice = np.isin(question, question[validation]) | np.isin(cluster, held_clusters)
-    leaks: Flags = twice & ~validation
-    return leaks
 
 
 def _telling(golden: Sequence[GoldenPrompt], near: float) -> list[int]:
@@ -237,7 +152,8 @@ def _telling(golden: Sequence[GoldenPrompt], near: float) -> list[int]:
     return [int(i) for i in long[alike.sum(axis=1) == 1]]
 
 
-def _owners(lists: pa.ListArray) -> np.ndarray:
+def owners(lists: pa.ListArray) -> np.ndarray:
+    """Return of each value in the lists the number of its list."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     return np.repeat(np.arange(len(lists)), lengths)
 
@@ -257,42 +173,6 @@ def _merge(found: Matches, more: Matches, owner: np.ndarray) -> None:
     at, first = at[better], first[better]
     found.kind[at], found.index[at] = kind[first], index[first]
     found.similarity[at] = similarity[first]
-
-
-def _canned(found: Matches, questions: Hashes) -> np.ndarray:
-    given = found.kind == REFERENCE
-    if not given.any():
-        return np.zeros(0, dtype=np.int64)
-    pairs = np.unique(np.stack([found.index[given].astype(np.uint64), questions[given]]), axis=1)
-    index, n_questions = np.unique(pairs[0], return_counts=True)
-    return index[n_questions >= CANNED].astype(np.int64)
-
-
-def _semantic_cut(found: Matches, config: LeakConfig, n: int) -> float:
-    """Return the cosine from which rows go, so that about the configured share does."""
-    similarity = np.sort(found.similarity[found.kind == SEMANTIC])[::-1]
-    most = max(int(config.semantic_max_share * n), MIN_SEMANTIC_ROWS)
-    if len(similarity) <= most:
-        return config.semantic_threshold
-    return float(similarity[most - 1])  # equal ones go together
-
-
-def _too_many(guard: Guard, found: Matches, ids: pa.Array, leaked: Flags) -> LeakError:
-    rows = np.flatnonzero(leaked)
-    listed = "\n".join(
-        f"  {guard.ids[found.index[i]]} ↔ {ids[int(i)].as_py()} "
-        f"({KINDS[found.kind[i]]}, similarity {found.similarity[i]:.2f})"
-        for i in rows[:MAX_LISTED]
-    )
-    more = f"\n  and {len(rows) - MAX_LISTED} more" if len(rows) > MAX_LISTED else ""
-    share = len(rows) / len(leaked)
-    return LeakError(
-        f"{len(rows)} interactions ({share:.1%}) repeat golden prompts (golden ↔ interaction):\n"
-        f"{listed}{more}",
-        where="curate.leak",
-        hint="take those prompts out of the golden set, or allow more: curate.leak.on_leak drop "
-        "and max_share",
-    )
 
 
 # -- on rows, until curation works on columns -----------------------------------------------

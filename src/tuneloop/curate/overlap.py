@@ -23,6 +23,8 @@ Flags = NDArray[np.bool_]
 EXACT, NEAR, CONTAINED = 1, 2, 3
 MIN_CONTAINED_WORDS = 8
 """Shorter texts are found inside others by chance."""
+MAX_SHORT_WORDS = 40
+"""A text of more words is no repetition of a held one of under five, whatever it repeats."""
 
 
 @dataclass
@@ -87,6 +89,8 @@ class Overlap:
         self.vocabulary = _words(self.normal).unique()
         self.n_words = corpus.n_words
         self._by = {size: _Index.of(corpus, size) for size in (1, SHINGLE)}
+        short = self.n_words < SHINGLE
+        self._short, self._long = (self._by[1].only(which) for which in (short, ~short))
 
     def match(self, texts: pa.Array) -> Matches:
         """Return the best match of each text; a null matches nothing."""
@@ -114,29 +118,21 @@ class Overlap:
         found.offer(at, EXACT, index[at], np.ones(len(at)))
         whole = Corpus.of(texts)
         known = Corpus(texts, _positions(_words(texts), self.vocabulary), whole.offsets)
-        short, held_short = whole.n_words < SHINGLE, self.n_words < SHINGLE
-        by_shingle = self._by[SHINGLE].shared(known, np.ones(len(texts), dtype=bool))
+        by_shingle = self._by[SHINGLE].shared(known, whole.n_words >= SHINGLE)
         share = by_shingle.count / self._by[SHINGLE].sizes[by_shingle.held]
         near = [self._near(by_shingle.where(share >= self.near), whole, SHINGLE)]
-        for chosen, held in ((~short, held_short), (short, ~held_short), (short, held_short)):
-            if chosen.any() and held.any():
-                by_word = self._by[1].shared(known, chosen & self._small(known, held))
-                enough = by_word.count >= self.near * self._by[1].sizes[by_word.held]
-                near.append(self._near(by_word.where(held[by_word.held] & enough), whole, 1))
+        for held, chosen in (
+            (self._short, whole.n_words <= MAX_SHORT_WORDS),
+            (self._long, whole.n_words < SHINGLE),
+        ):
+            by_word = held.shared(known, chosen)
+            enough = by_word.count >= self.near * self._by[1].sizes[by_word.held]
+            near.append(self._near(by_word.where(enough), whole, 1))
         at, index, similarity = (np.concatenate(column) for column in zip(*near, strict=True))
         found.offer(at, NEAR, index, similarity)
         quoted = (share >= self.contained) & (self.n_words[by_shingle.held] >= MIN_CONTAINED_WORDS)
         inside = by_shingle.where(quoted)
         found.offer(inside.text, CONTAINED, inside.held, share[quoted])
-
-    def _small(self, known: Corpus, held: Flags) -> Flags:
-        """Return which texts have few enough different words to be near a chosen held one."""
-        most = self._by[1].sizes[held].max() / self.near
-        row, n = np.repeat(np.arange(len(known.texts)), known.n_words), len(self.vocabulary) + 1
-        different = np.unique(row * n + known.words + 1) // n  # unknown words count as one
-        n_different = np.bincount(different, minlength=len(known.texts))
-        small: Flags = n_different <= most
-        return small
 
     def _near(self, pairs: _Pairs, whole: Corpus, size: int) -> tuple[Ints, Ints, Floats]:
         """Return the pairs whose Jaccard similarity reaches the threshold."""
@@ -174,6 +170,15 @@ class _Index:
         row, code = corpus.ngrams(size)
         matrix = incidence(row, code, len(corpus.texts))  # columns in ascending order of code
         return cls(size, np.unique(code), matrix.T.tocsr(), np.diff(matrix.indptr).astype(np.int64))
+
+    def only(self, which: Flags) -> _Index:
+        """Return the index of these held texts alone, under their numbers."""
+        from scipy.sparse import diags
+
+        columns = (self.columns @ diags(which.astype(np.int32), dtype=np.int32)).tocsr()
+        columns.eliminate_zeros()
+        used = np.flatnonzero(np.diff(columns.indptr))
+        return _Index(self.size, self.codes[used], columns[used], self.sizes)
 
     def shared(self, texts: Corpus, chosen: Flags) -> _Pairs:
         """Return every pair of a chosen text and a held one that shares an n-gram."""

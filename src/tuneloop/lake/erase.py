@@ -142,8 +142,8 @@ def _forget_common_texts(table: DeltaTable, theirs: Theirs) -> None:
     others: set[str] = set()
     for batch in _others(table.to_pyarrow_dataset(), theirs):
         for payload in batch["payload"].filter(needles.hits(batch["payload"])).to_pylist():
-            others |= {text[: Needles.MAX_TEXT] for text in _strings(from_json(payload))}
-    theirs.texts = {text for text in theirs.texts if text[: Needles.MAX_TEXT] not in others}
+            others |= {text[: Needles.MOST_CHARS] for text in _strings(from_json(payload))}
+    theirs.texts = {text for text in theirs.texts if text[: Needles.MOST_CHARS] not in others}
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -161,7 +161,7 @@ def _long_texts(event: dict[str, Any]) -> Iterator[str]:
     said += [event.get("comment")]
     said += [event.get("value")] if event.get("signal") in ("correction", "comment", "edit") else []
     for text in said:
-        if isinstance(text, str) and len(text) >= Needles.MIN_TEXT:
+        if isinstance(text, str) and len(text) >= Needles.LEAST_CHARS:
             yield text
 
 

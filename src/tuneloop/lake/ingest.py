@@ -1,13 +1,14 @@
-"""Take one event file into the lake: streamed, idempotent, nothing lost in silence."""
+"""Take one file into the lake: streamed, idempotent, in one commit, nothing lost in silence."""
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,22 +16,41 @@ from pydantic import BaseModel, ConfigDict, Field
 from tuneloop.artefacts.digest import digest_file, digest_json
 from tuneloop.artefacts.events import SCHEMA_VERSION
 from tuneloop.artefacts.stage import Progress
-from tuneloop.errors import DataError
 from tuneloop.lake import table as lake_table
-from tuneloop.lake.lines import RAW_CHARS, RefusedError, Row, identity, parse_line, read_lines
+from tuneloop.lake.containers import HUB, Container, check_readable, look_into, read_records
+from tuneloop.lake.erase import erased_keys
+from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
+from tuneloop.lake.letters import RAW_CHARS, Letters, read_letters
+from tuneloop.lake.parsing import MAX_RECORD_BYTES, Item
+from tuneloop.lake.pseudonyms import Pseudonyms
+from tuneloop.lake.recognise import AUTO, Recognised, best_fit, named, recognise
+from tuneloop.lake.rows import Reader, Row
+from tuneloop.lake.spool import CONFLICT, NEW, Settled, Spool
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    from collections.abc import Callable
+
     from obstore.store import ObjectStore
 
-BATCH_ROWS = 4_096
-BATCH_CHARS = 16 * 1024 * 1024
+T = TypeVar("T")
+
+MAX_EVENTS_CHARS = 4 * MAX_RECORD_BYTES
+"""The events of one record may repeat its messages, a turn each, so often."""
+LEDGER_VERSION = 2
 
 
 class IngestReport(BaseModel):
-    """What became of a file's lines: read = accepted + rejected + duplicates.
+    """What became of a file's records: read = accepted + rejected + duplicates.
 
-    `seen_before`: the ledger knew the file; the numbers are those of when it was taken in.
+    Attributes:
+        read: Records: lines, elements, rows; of formats with records within records, the latter.
+        accepted: Records that added something, or had nothing to say.
+        rejected: Records in the dead letters; nothing of them was taken.
+        duplicates: Records of which everything was there already.
+        by_reason: How many records were rejected for what.
+        n_events: Events that were added.
+        format: What it was read as.
+        seen_before: The ledger knew the file; the numbers are those of when it was taken in.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,146 +60,228 @@ class IngestReport(BaseModel):
     rejected: int = 0
     duplicates: int = 0
     by_reason: dict[str, int] = Field(default_factory=dict)
+    n_events: int = 0
+    format: str = ""
     seen_before: bool = False
 
 
+@dataclass(frozen=True)
+class Intake:
+    """Where files go, and what holds for all of them.
+
+    Attributes:
+        uri: The Delta table, a folder or an object-store address.
+        progress: Driven in bytes.
+        tenant: Tenant of events that name none.
+        pseudonyms: None: the sources name pseudonyms already.
+    """
+
+    uri: str
+    progress: Progress
+    tenant: str = "default"
+    pseudonyms: Pseudonyms | None = None
+
+
+def check_sources(names: Iterable[str]) -> None:
+    """Raise DataError where a file is missing or unreadable, before any is read."""
+    for name in names:
+        if not name.startswith(HUB):
+            check_readable(Path(name))
+
+
 def ingest_file(
-    path: Path,
-    table_uri: str,
-    *,
-    dead_letter: Path,
-    progress: Progress,
-    tenant_default: str = "default",
+    name: str, intake: Intake, *, dead_letter: Path, format: str = AUTO
 ) -> IngestReport:
-    """Append the file's new events in one commit and return what became of its lines.
+    """Append a file's new events in one commit and return what became of its records.
 
     Identity is (kind, tenant, id, revision); a repeated event is a duplicate, another event
-    under a taken identity is refused as a `conflict`. Memory: one batch of rows, and about
-    200 bytes for each event in the table and the file.
+    under a taken identity is refused as a `conflict`. Memory: a batch of rows and three bytes an
+    event. Killed before the commit, it leaves nothing; killed after it, the next time adds
+    nothing.
 
     Args:
-        path: JSON lines of native events.
-        table_uri: The Delta table, a folder or an object-store address.
-        dead_letter: Where refused lines go, as JSON lines with source, line, reason, detail
+        name: A file, or `hf:name[:config][:split]`.
+        intake: Where it goes.
+        dead_letter: Where refused records go, as JSON lines with source, line, reason, detail
             and the beginning of the raw text. Written anew.
-        progress: Driven in bytes.
-        tenant_default: Tenant of events that name none.
+        format: Name of the format, or `auto`.
 
     Raises:
-        DataError: if the file cannot be read.
+        DataError: if the file cannot be read, or is in no format that is known.
     """
-    try:
-        source = digest_file(path)
-    except OSError as error:
-        raise DataError(f"the event file cannot be read: {error}", where=str(path)) from error
-    entry = digest_json([source, tenant_default, SCHEMA_VERSION])
-    with lake_table.writers_lock(table_uri):
-        table = lake_table.open_table(table_uri)
-        objects = lake_table.side_objects(table_uri)
-        known = lake_table.get_object(objects, f"{entry}.json") if table else None
+    check_sources([name])
+    container, found = _look(name, format)
+    source = None if container.kind == "hub" else digest_file(Path(name))
+    pseudonyms = intake.pseudonyms
+    entry = digest_json([
+        LEDGER_VERSION, SCHEMA_VERSION, source, found.format.name, intake.tenant,
+        pseudonyms.fingerprint if pseudonyms else None,
+    ])  # fmt: skip
+    progress, title = intake.progress, Path(name).name
+    with lake_table.writers_lock(intake.uri), lake_table.scratch(intake.uri) as scratch:
+        table = lake_table.open_table(intake.uri)
+        objects = lake_table.side_objects(intake.uri)
+        known = lake_table.get_object(objects, f"{entry}.json") if table and source else None
         if known is not None:
             letters = lake_table.get_object(objects, f"{entry}.dead.jsonl") or b""
-            _write_letters(dead_letter, letters, source=path.name)
+            (scratch / "letters").write_bytes(letters)
+            _write_letters(dead_letter, read_letters(scratch / "letters"), source=title)
             return IngestReport.model_validate_json(known).model_copy(update={"seen_before": True})
-        progress.start(f"lake: {path.name}", total=path.stat().st_size)
-        with dead_letter.open("w", encoding="utf-8") as letters_file:
-            intake = _Intake(_known_rows(table), tenant_default, path.name, letters_file, progress)
-            lake_table.append(table_uri, intake.batches(path))
-        report = intake.report()
-        _remember(objects, entry, dead_letter, report)
-    progress.done(f"{report.accepted} events, {report.rejected} refused")
+        progress.start(f"lake: {title}", total=Path(name).stat().st_size if source else None)
+        if found.note:
+            progress.say(f"{title} is {found.note}")
+        reading = _Reading(found.format, intake, title)
+        report = reading.take(_records(name, container, progress.advance), scratch, dead_letter)
+        if source:
+            _remember(objects, entry, dead_letter, report)
+    progress.done(
+        f"{report.n_events} events of {report.accepted} records, {report.rejected} refused"
+    )
     return report
 
 
-@dataclass
-class _Intake:
-    """The state of one file's way into the table."""
+def _look(name: str, format: str) -> tuple[Container, Recognised]:
+    """Return how the records lie in the file, and what format they are in."""
+    if name.startswith(HUB):
+        container = Container("hub")
+    else:
+        one = None if format == AUTO else named(format)
+        fits: Callable[[Record], tuple[float, bool]] = best_fit
+        if one is not None:
+            fits = lambda record: (one.recognise(record), one.split is not None)  # noqa: E731
+        container = look_into(Path(name), fits=fits)
+    if format != AUTO:
+        return container, Recognised(named(format))
+    if container.kind == "empty":
+        return container, Recognised(named("native"))
+    return container, recognise(_records(name, container, lambda _: None), where=name)
 
-    known: dict[bytes, bytes]
-    tenant_default: str
-    source: str
-    letters: TextIO
-    progress: Progress
+
+def _records(name: str, container: Container, advance: Callable[[int], None]) -> Iterator[Item]:
+    if container.kind == "hub":
+        from tuneloop.lake.tabular import read_hub
+
+        return read_hub(name)
+    return read_records(Path(name), container, advance)
+
+
+@dataclass
+class _Reading:
+    """One file's way into the table."""
+
+    format: Format
+    intake: Intake
+    title: str
     n_read: int = 0
-    n_accepted: int = 0
-    n_duplicates: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def batches(self, path: Path) -> Iterator[pa.RecordBatch]:
-        rows: list[Row] = []
-        n_chars = 0
-        for number, raw, complete in read_lines(path):
-            self.n_read += 1
-            self.progress.advance(len(raw))
-            try:
-                row = parse_line(raw, complete=complete, tenant_default=self.tenant_default)
-                if not self._is_new(row):
-                    continue
-            except RefusedError as refused:
-                self._refuse(number, raw, refused)
-                continue
-            rows.append(row)
-            n_chars += len(row.payload)
-            if len(rows) >= BATCH_ROWS or n_chars >= BATCH_CHARS:
-                yield _as_batch(rows)
-                rows, n_chars = [], 0
-        if rows:
-            yield _as_batch(rows)
+    def __post_init__(self) -> None:
+        self.reader = Reader(
+            source=self.format.name,
+            tenant=self.intake.tenant,
+            pseudonyms=self.intake.pseudonyms,
+            erased=erased_keys(self.intake.uri),
+        )
+        self.source = Source(name=self.title)
 
-    def report(self) -> IngestReport:
+    def take(self, items: Iterator[Item], scratch: Path, dead_letter: Path) -> IngestReport:
+        spool = Spool(scratch / "rows")
+        early, late = scratch / "early.jsonl", scratch / "late.jsonl"
+        with early.open("w", encoding="utf-8", newline="\n") as file:
+            letters = Letters(file, self.title, self.reader)
+            for item in items:
+                self._take_item(item, spool, letters)
+        table = lake_table.open_table(self.intake.uri)
+        columns = ["identity", "row_digest"]
+        settled = spool.settle(lake_table.read_columns(table, columns) if table else ())
+        self._refuse_conflicts(spool, settled, late)
+        lake_table.append(self.intake.uri, _columns(spool.rows(settled, state=NEW)))
+        both = heapq.merge(read_letters(early), read_letters(late), key=lambda one: one["line"])
+        _write_letters(dead_letter, both, source=self.title)
+        n_silent = int((~settled.holds).sum())
+        accepted = int(settled.adds.sum()) + n_silent
+        rejected = self.reasons.total()
         return IngestReport(
             read=self.n_read,
-            accepted=self.n_accepted,
-            rejected=self.reasons.total(),
-            duplicates=self.n_duplicates,
+            accepted=accepted,
+            rejected=rejected,
+            duplicates=self.n_read - accepted - rejected,
             by_reason=dict(sorted(self.reasons.items())),
+            n_events=int((settled.rows == NEW).sum()),
+            format=self.format.name,
         )
 
-    def _is_new(self, row: Row) -> bool:
-        digest = bytes.fromhex(row.row_digest[:16])
-        taken = self.known.setdefault(row.identity, digest)
-        if taken is digest:
-            self.n_accepted += 1
-            return True
-        if taken != digest:
-            raise RefusedError(
-                "conflict",
-                f"{row.kind} {row.id!r} revision {row.revision} exists with other content",
-            )
-        self.n_duplicates += 1
-        return False
+    def _take_item(self, item: Item, spool: Spool, letters: Letters) -> None:
+        if item.record is None:
+            assert item.refused
+            self._refuse(item, item.refused, letters, set())
+            return
+        try:
+            records = [item.record]
+            if self.format.split:
+                records = list(_guarded(self.format.split, item.record))
+        except UnfitError as unfit:
+            self._refuse(item, unfit, letters, set())
+            return
+        for record in records:
+            events: list[Event] = []
+            try:
+                rows = self._rows(record, events)
+            except UnfitError as unfit:
+                part = item if record is item.record else item._replace(record=record, raw=b"")
+                people = set().union(*map(self.reader.people, events))
+                self._refuse(part, unfit, letters, people)
+            else:
+                self.n_read += 1
+                spool.add(rows, number=item.number)
 
-    def _refuse(self, number: int, raw: bytes, refused: RefusedError) -> None:
-        self.reasons[refused.reason] += 1
-        text = raw[: RAW_CHARS * 4].decode("utf-8", errors="backslashreplace")[:RAW_CHARS]
-        letter = {
-            "source": self.source,
-            "line": number,
-            "reason": refused.reason,
-            "detail": refused.detail,
-            "raw": text.rstrip("\r\n"),
-        }
-        self.letters.write(json.dumps(letter, ensure_ascii=False) + "\n")
+    def _rows(self, record: Record, events: list[Event]) -> list[Row]:
+        """Return a record's rows, all or none; `events` holds what was seen of it."""
+        rows, n_chars = [], 0
+        for event in _guarded(self.format.convert, record, self.source):
+            events.append(event)
+            row = self.reader.row(event)
+            rows.append(row)
+            n_chars += len(row.payload)
+            if n_chars > MAX_EVENTS_CHARS:
+                raise UnfitError("too_long", f"its events have over {MAX_EVENTS_CHARS} characters")
+        return rows
+
+    def _refuse(self, item: Item, unfit: UnfitError, letters: Letters, people: set[str]) -> None:
+        self.n_read += 1
+        self.reasons[unfit.reason] += 1
+        letters.refuse(item, unfit, people)
+
+    def _refuse_conflicts(self, spool: Spool, settled: Settled, path: Path) -> None:
+        """Write a letter for each record with a taken identity, in the order of the source."""
+        last = -1
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            letters = Letters(file, self.title, self.reader)
+            for batch in spool.rows(settled, state=CONFLICT):
+                for row in batch.to_pylist():
+                    if row["record"] == last:
+                        continue
+                    last = row["record"]
+                    what = f"{row['kind']} {row['id']!r} revision {row['revision']}"
+                    unfit = UnfitError("conflict", f"{what} exists with other content")
+                    letters.write(row["number"], unfit, row["payload"][:RAW_CHARS])
+                    self.reasons[unfit.reason] += 1
 
 
-def _known_rows(table: DeltaTable | None) -> dict[bytes, bytes]:
-    """Return identity → first 8 bytes of the row digest, of every row in the table."""
-    known: dict[bytes, bytes] = {}
-    if table is None:
-        return known
-    columns = ["kind", "tenant", "id", "revision", "row_digest"]
-    for batch in lake_table.read_columns(table, columns):
-        for *names, digest in zip(*(batch[column] for column in columns), strict=True):
-            known[identity(*names)] = bytes.fromhex(digest[:16])
-    return known
+def _guarded(function: Callable[..., Iterable[T]], *args: object) -> Iterator[T]:
+    """Yield what an importer yields; whatever goes wrong in it is wrong with the record."""
+    try:
+        yield from function(*args)
+    except UnfitError:
+        raise
+    except Exception as error:
+        raise UnfitError("unexpected", f"{type(error).__name__}: {error}") from error
 
 
-def _as_batch(rows: list[Row]) -> pa.RecordBatch:
-    columns: list[pa.Array] = []
-    for column in lake_table.SCHEMA:
-        values: list[Any] = [getattr(row, column.name) for row in rows]
-        columns.append(pa.array(values, type=column.type))
-    return pa.RecordBatch.from_arrays(columns, schema=lake_table.SCHEMA)
+def _columns(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    names = lake_table.SCHEMA.names
+    for batch in batches:
+        yield batch.select(names)
 
 
 def _remember(objects: ObjectStore, entry: str, letters: Path, report: IngestReport) -> None:
@@ -189,10 +291,8 @@ def _remember(objects: ObjectStore, entry: str, letters: Path, report: IngestRep
     objects.put(f"{entry}.json", report.model_dump_json().encode())
 
 
-def _write_letters(path: Path, letters: bytes, *, source: str) -> None:
-    """Write remembered dead letters under the name the file has now."""
-    with path.open("w", encoding="utf-8") as file:
-        # On "\n" alone: JSON may hold U+2028 and other line ends as they are.
-        for line in letters.decode("utf-8").split("\n")[:-1]:
-            letter = json.loads(line) | {"source": source}
-            file.write(json.dumps(letter, ensure_ascii=False) + "\n")
+def _write_letters(path: Path, letters: Iterable[dict[str, object]], *, source: str) -> None:
+    """Write letters under the name the file has now."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for letter in letters:
+            file.write(json.dumps(letter | {"source": source}, ensure_ascii=False) + "\n")

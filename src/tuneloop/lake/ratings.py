@@ -8,6 +8,7 @@ and a number outside 0 … 1 whose scale nobody states gets the smallest usual o
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tuneloop.lake.compose import feedback, number_of
@@ -86,6 +87,39 @@ def demonstration(target: str) -> Event:
         f"{target}-demonstration", target, "thumb", True,
         actor={"kind": "reviewer"}, dimension=DEMONSTRATION,
     )  # fmt: skip
+
+
+def together(*parts: tuple[Iterable[Any], Callable[[Any], Iterable[Event]]]) -> list[Event]:
+    """Return the events in a record that nests many: its calls, then the feedback on them.
+
+    One score nobody can read does not cost the trace it is in: why it was left out stands in
+    the first event's `extra.unread`.
+
+    Args:
+        parts: Pieces of the record and how to read one, calls first.
+
+    Raises:
+        UnfitError: the first reason, where nothing could be read.
+    """
+    events: list[Event] = []
+    unread: list[UnfitError] = []
+    for pieces, read in parts:
+        for piece in pieces:
+            try:
+                events += read(piece)
+            except UnfitError as unfit:
+                unread.append(unfit)
+    if unread and not events:
+        raise unread[0]
+    if unread:
+        extra = events[0].get("extra", {}) | {"unread": [str(unfit) for unfit in unread]}
+        events[0] = events[0] | {"extra": extra}
+    return events
+
+
+def about(kind: str, event: Event) -> Event:
+    """Return the feedback aimed at an episode, a session or a turn of that id."""
+    return event | {"target": {"kind": kind, "id": event["target"]["id"]}}
 
 
 def thumb_of(value: Any) -> bool | None:

@@ -34,7 +34,7 @@ def take_in(
     if "://" not in uri:
         uri = str(Path(uri).resolve())
     dead_letter = context.work / "dead_letter.jsonl"
-    reports = _ingest_all(config.events, uri, dead_letter, tenant=tenant, context=context)
+    reports = _ingest_all(config, uri, dead_letter, tenant=tenant, context=context)
     table = open_table(uri, config.version)
     if table is None:
         raise DataError(
@@ -45,7 +45,7 @@ def take_in(
         raise DataError(
             "the lake holds no interactions",
             where=uri,
-            hint=f"{sum(r.rejected for r in reports)} lines were refused: see {dead_letter}",
+            hint=f"{sum(r.rejected for r in reports)} records were refused: see {dead_letter}",
         )
     lake_json = context.work / "lake.json"
     lake_json.write_text(canonical_json(summary.model_dump()), encoding="utf-8")
@@ -56,28 +56,30 @@ def take_in(
             "uri": uri,
             "version": table.version(),
             "report": [
-                {"source": Path(name).name} | report.model_dump(exclude={"seen_before"})
-                for name, report in zip(config.events, reports, strict=True)
+                {"source": Path(one.path).name} | report.model_dump(exclude={"seen_before"})
+                for one, report in zip(config.events, reports, strict=True)
             ],
         },
     )
 
 
 def _ingest_all(
-    events: list[str], uri: str, dead_letter: Path, *, tenant: str, context: StageContext
+    config: LakeConfig, uri: str, dead_letter: Path, *, tenant: str, context: StageContext
 ) -> list[IngestReport]:
-    from tuneloop.lake.ingest import ingest_file
+    from tuneloop.lake.ingest import Intake, check_sources, ingest_file
+    from tuneloop.lake.pseudonyms import Pseudonyms
 
+    check_sources(one.path for one in config.events)
+    keyed = config.pseudonyms == "keyed" and config.events
+    pseudonyms = Pseudonyms.from_environment() if keyed else None
+    intake = Intake(uri, context.progress, tenant=tenant, pseudonyms=pseudonyms)
     reports = []
     part = dead_letter.with_name("dead_letter.part.jsonl")
     with dead_letter.open("wb") as whole:
-        for name in events:
-            report = ingest_file(
-                Path(name), uri, dead_letter=part, progress=context.progress, tenant_default=tenant
-            )
+        for one in config.events:
+            reports.append(ingest_file(one.path, intake, dead_letter=part, format=one.format))
             with part.open("rb") as letters:
                 whole.writelines(letters)
-            reports.append(report)
     part.unlink(missing_ok=True)
     return reports
 

@@ -9,12 +9,18 @@ the content digest counts every row once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from tuneloop.errors import DataError
@@ -38,11 +44,16 @@ SCHEMA = pa.schema(
         ("target_id", pa.string()),
         ("payload", pa.string()),
         ("row_digest", pa.string()),
+        ("identity", pa.binary()),  # 16 bytes for (kind, tenant, id, revision)
     ]
 )
-ROWS_PER_GROUP = 65_536
+ROWS_PER_GROUP = 16_384
 ERASED = "erased.json"  # in the side folder; see erase.py
+BATCH_ROWS = 32_768
 SIDE_FOLDER = "_ingested"  # Delta ignores names that begin with an underscore
+
+
+_DIGEST = np.dtype([("digest", "S32"), ("feedback", "?")])
 
 
 class LakeSummary(BaseModel):
@@ -60,13 +71,44 @@ def writers_lock(uri: str) -> FileLock:
     """Return the lock that serialises writers of this machine."""
     from filelock import FileLock
 
+    return FileLock(_beside(uri, "lock"))
+
+
+@contextlib.contextmanager
+def scratch(uri: str) -> Iterator[Path]:
+    """Give a folder beside the table for the length of the block; a killed one's is swept up.
+
+    Whoever writes holds the writers' lock; a reader's folder has a name of its own.
+    """
+    stem = _beside(uri, "scratch")
+    for old in stem.parent.glob(f"{stem.name}-*"):
+        if not _alive(int(old.name.rsplit("-", 2)[1])):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{stem.name}-{os.getpid()}-", dir=stem.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(uri: str, kind: str) -> Path:
+    """Return a path beside a local table, or in the cache for one far away."""
+    path = Path(f"{uri}.{kind}")
     if "://" in uri:
         name = hashlib.sha256(uri.encode()).hexdigest()[:16]
-        path = Path.home() / ".cache" / "tuneloop" / "locks" / f"{name}.lock"
-    else:
-        path = Path(f"{uri}.lock")
+        path = Path.home() / ".cache" / "tuneloop" / "lakes" / f"{name}.{kind}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path)
+    return path
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def side_objects(uri: str) -> ObjectStore:
@@ -141,31 +183,52 @@ def append(uri: str, batches: Iterator[pa.RecordBatch]) -> None:
     )
 
 
-def read_columns(table: DeltaTable, columns: list[str]) -> Iterator[dict[str, list[Any]]]:
-    """Yield the named columns in batches."""
-    for batch in table.to_pyarrow_dataset().to_batches(columns=columns):
-        yield batch.to_pydict()
+def read_columns(table: DeltaTable, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the named columns in batches, one after another: nothing is read ahead."""
+    yield from table.to_pyarrow_dataset().to_batches(
+        columns=columns, batch_size=BATCH_ROWS, batch_readahead=0, fragment_readahead=0
+    )
 
 
 def summarise(uri: str, table: DeltaTable) -> LakeSummary:
-    """Return what this version holds; computed once a version, which never changes."""
+    """Return what this version holds; computed once a version, which never changes.
+
+    `content_digest` is the SHA-256 over the row digests in their order, each once.
+    """
     objects = side_objects(uri)
     name = f"version-{table.version()}.json"
     cached = get_object(objects, name)
     if cached is not None:
         return LakeSummary.model_validate_json(cached)
-    digests: dict[str, set[bytes]] = {"interaction": set(), "feedback": set()}
-    watermark = None
-    for batch in read_columns(table, ["kind", "row_digest", "event_ts"]):
-        for kind, digest in zip(batch["kind"], batch["row_digest"], strict=True):
-            digests[kind].add(bytes.fromhex(digest))
-        watermark = max([*batch["event_ts"], *([watermark] if watermark else [])], default=None)
-    rows = sorted(digests["interaction"] | digests["feedback"])
+    watermark, n_interactions, n_feedback = None, 0, 0
+    content = hashlib.sha256()
+    with scratch(uri) as folder:
+        for batch in read_columns(table, ["kind", "row_digest", "event_ts"]):
+            latest = pc.max(batch["event_ts"]).as_py()
+            watermark = max(latest, watermark) if watermark and latest else latest or watermark
+            _part(folder, batch)
+        for path in sorted(folder.iterdir()):  # by their first byte: in order as a whole
+            digests = np.unique(np.fromfile(path, _DIGEST))
+            content.update(np.ascontiguousarray(digests["digest"]).tobytes())
+            n_feedback += int(digests["feedback"].sum())
+            n_interactions += int(len(digests) - digests["feedback"].sum())
     summary = LakeSummary(
-        n_interactions=len(digests["interaction"]),
-        n_feedback=len(digests["feedback"]),
-        content_digest=hashlib.sha256(b"".join(rows)).hexdigest(),
+        n_interactions=n_interactions,
+        n_feedback=n_feedback,
+        content_digest=content.hexdigest(),
         watermark=watermark.isoformat() if watermark else None,
     )
     objects.put(name, summary.model_dump_json().encode())
     return summary
+
+
+def _part(folder: Path, batch: pa.RecordBatch) -> None:
+    """Append a batch's digests to the files of their first bytes."""
+    parts = np.empty(len(batch), _DIGEST)
+    raw = bytes.fromhex("".join(batch["row_digest"].to_pylist()))
+    parts["digest"] = np.frombuffer(raw, "S32")
+    parts["feedback"] = pc.equal(batch["kind"], "feedback").to_numpy(zero_copy_only=False)
+    firsts = np.frombuffer(raw, np.uint8)[::32]
+    for first in np.unique(firsts):
+        with (folder / f"{first:02x}").open("ab") as file:
+            parts[firsts == first].tofile(file)

@@ -80,7 +80,7 @@ def run_config(config: SimulateConfig, scenario: Scenario, golden: GoldenPart) -
         "tenant": config.tenant,
         "task": config.task,
         "model": {"name": config.base_model},
-        "lake": {"events": ["events.jsonl"]},
+        "lake": {"events": ["events.jsonl"], "pseudonyms": "as_given"},
         "golden": {"path": "golden.jsonl"},
     }
     if isinstance(scenario, LabelTable):

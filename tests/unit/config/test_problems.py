@@ -31,7 +31,7 @@ MISTAKES: list[tuple[dict[str, str | None], str]] = [
     ({"monitor": "{a: 1, b: [2]}"}, "unknown key; valid here: name, "),
     ({"seed": "abc"}, "valid integer"),
     ({"lake": "5"}, "lake: Input should be a section of keys, not 5"),
-    ({"lake.events": "[a.jsonl, 5]"}, "lake.events.1: Input should be a valid string, not 5"),
+    ({"lake.events": "[a.jsonl, 5]"}, "lake.events.1: Input should be a section of keys, not 5"),
     ({"decide.alpha": "0.9"}, "less than 0.5"),
     ({"train.dpo.lr": ".inf"}, "finite"),
     ({"evaluate.sampling.temperature": ".nan"}, "finite"),

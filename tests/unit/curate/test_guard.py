@@ -8,15 +8,8 @@ import pytest
 
 from tuneloop.artefacts.golden import GoldenPrompt
 from tuneloop.config.golden import EncoderConfig, LeakConfig
-from tuneloop.curate.leak import (
-    KINDS,
-    Guard,
-    across_split,
-    detail,
-    held_statuses,
-    refuse_marked,
-    settle,
-)
+from tuneloop.curate.leak import KINDS, Guard, held_statuses
+from tuneloop.curate.settle import across_split, detail, refuse_marked, settle
 from tuneloop.errors import LeakError
 from tuneloop.runtime.encoder import find_encoder
 
@@ -145,13 +138,13 @@ def test_the_source_of_a_golden_prompt_is_kept_out_and_stops_nothing():
 
 
 def test_a_reply_given_to_many_questions_gives_no_prompt_away():
-    answers = [None] * 97 + [REFERENCE] * 5
-    questions = [*HONEST, *[f"Question {i} about this and that?" for i in range(5)]]
+    answers = [None] * 97 + [REFERENCE] * 2
+    questions = [*HONEST, *[f"Question {i} about this and that?" for i in range(2)]]
     _, _, report = run(questions, answers=answers, config=LeakConfig(max_share=1))
     assert not report.drop.any()
-    assert report.summary["canned_references"] == ["g1"]
+    assert report.summary["n_canned_references"] == 1
     _, _, report = run(questions[:-1], answers=answers[:-1], config=LeakConfig(max_share=1))
-    assert report.drop.sum() == 4
+    assert report.drop.sum() == 1
 
 
 def test_a_reference_that_two_prompts_share_tells_nothing():
@@ -174,17 +167,30 @@ class Near:
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 
-def test_meaning_alone_takes_no_more_than_its_share():
-    rows = [f"at {i / 2_000}" for i in range(1_000)]
-    golden = GOLDEN[:1]
-    for share, gone in ((0.05, 50), (0.001, 20), (1.0, 1_000)):
-        config = LeakConfig(semantic_threshold=0.8, semantic_max_share=share, max_share=1)
-        guard = Guard(golden, config, Near())
-        found = guard.check_meaning(pa.array(rows))
-        report = settle(guard, found, np.arange(1_000, dtype=np.uint64), pa.array(rows))
-        assert gone <= report.drop.sum() <= gone + 20  # equal cosines go together
-        assert report.drop[0]
-        assert report.summary["semantic"]["n_above_threshold"] == 1_000
+def settle_meanings(golden_angles, **config):
+    """Return the report over 1,000 rows of meanings from 0 to 0.5 away from the first prompt."""
+    golden = [
+        GoldenPrompt(id=f"g{i}", messages=[{"role": "user", "content": f"at {angle}"}])
+        for i, angle in enumerate(golden_angles)
+    ]
+    rows = pa.array([f"at {i / 2_000}" for i in range(1_000)])
+    guard = Guard(golden, LeakConfig(semantic_threshold=0.8, **config), Near())
+    return settle(guard, guard.check_meaning(rows), np.arange(1_000, dtype=np.uint64), rows)
+
+
+@pytest.mark.parametrize(("share", "gone"), [(0.05, 50), (0.001, 20), (1.0, 1_000)])
+def test_in_a_narrow_domain_the_nearest_go(share, gone):
+    report = settle_meanings([0, -0.1], semantic_max_share=share, max_share=gone // 1_000)
+    assert gone <= report.drop.sum() <= gone + 20  # equal cosines go together
+    assert report.drop[0]
+    assert report.summary["semantic"]["n_above_threshold"] == 1_000
+    assert report.summary["semantic"]["narrow_domain"] is (gone < 1_000)
+
+
+def test_elsewhere_all_go_and_too_many_stop_the_run():
+    assert settle_meanings([0, 2], max_share=1).drop.all()
+    with pytest.raises(LeakError, match="1000 interactions"):
+        settle_meanings([0, 2])
 
 
 def test_candidates_are_held_out_while_they_wait():

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -107,3 +110,120 @@ def test_sample_is_seeded_and_in_order(tokenizer):
     assert some.rows == rows.sample(5, seed=1).rows != rows.sample(5, seed=2).rows
     assert rows.sample(None, seed=1) is rows
     assert rows.sample(20, seed=1) is rows
+
+
+# -- conversations, tools, reasoning -------------------------------------------------
+TEMPLATE = (
+    "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}"
+    "{% for c in m['tool_calls'] or [] %}[{{ c.function.name }} "
+    "{{ c.function.arguments | tojson }}]{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+CALLS = json.dumps([{"id": "c1", "type": "function",
+                     "function": {"name": "find", "arguments": '{"order": 7}'}}])  # fmt: skip
+
+
+@pytest.fixture
+def with_tools(tokenizer):
+    before, tokenizer.chat_template = tokenizer.chat_template, TEMPLATE
+    yield tokenizer
+    tokenizer.chat_template = before
+
+
+def stored(tmp_path, *rows):
+    pq.write_table(pa.Table.from_pylist(list(rows)), tmp_path / "rows.parquet")
+    return read_rows(tmp_path / "rows.parquet", ["prompt", "completion"])
+
+
+def learned(tokenizer, row):
+    return tokenizer.decode([t for t in row["labels"] if t != IGNORED])
+
+
+def message(role, content="", **more):
+    return {"role": role, "content": content, "tool_calls": None, "tool_call_id": None,
+            "reasoning": None} | more  # fmt: skip
+
+
+def test_tool_calls_and_results_reach_the_template(with_tools, tmp_path):
+    prompt = [message("user", "order 7?"), message("assistant", tool_calls=CALLS),
+              message("tool", "sent", tool_call_id="c1")]  # fmt: skip
+    tools = json.dumps([{"type": "function", "function": {"name": "find"}}])
+    rows = stored(
+        tmp_path,
+        {"prompt": prompt, "completion": [message("assistant", "on its way")], "tools": tools},
+        {"prompt": prompt[:1], "completion": [message("assistant", tool_calls=CALLS)],
+         "tools": None},
+    )  # fmt: skip
+    answer, call = sft_rows(rows, with_tools, max_length=400).rows
+    text = with_tools.decode(answer["input_ids"])
+    assert '[find {"order": 7}]' in text
+    assert "<|im_start|>tool\nsent" in text
+    assert text.startswith('<|im_start|>system\n[{"type": "function"')
+    assert learned(with_tools, answer) == "on its way<|im_end|>\n"
+    assert learned(with_tools, call) == '[find {"order": 7}]<|im_end|>\n'
+    assert "system" not in with_tools.decode(call["input_ids"])
+
+
+def test_calls_that_a_template_leaves_out_teach_nothing(tokenizer, tmp_path):
+    call = {"prompt": [message("user", "order 7?")],
+            "completion": [message("assistant", tool_calls=CALLS)]}  # fmt: skip
+    result = sft_rows(stored(tmp_path, call), tokenizer, max_length=400)
+    assert not result.rows
+    assert result.dropped == {"tool_calls_not_rendered": 1}
+
+
+@pytest.mark.parametrize("how", ["keep", "mask"])
+def test_reasoning_is_learned_or_only_seen(tokenizer, tmp_path, how):
+    row = {
+        "prompt": [message("user", "when?")],
+        "completion": [message("assistant", "on monday", reasoning="on monday or so")],
+        "reasoning": how,
+    }
+    (tokens,) = sft_rows(stored(tmp_path, row), tokenizer, max_length=400).rows
+    assert "or so" in tokenizer.decode(tokens["input_ids"])
+    assert ("or so" in learned(tokenizer, tokens)) is (how == "keep")
+    assert learned(tokenizer, tokens).strip().endswith("on monday<|im_end|>")
+
+
+@pytest.mark.parametrize("loss_on", ["last", "all"])
+def test_every_turn_is_learned_only_on_request(tokenizer, tmp_path, loss_on):
+    row = {
+        "prompt": [message("user", "hello"), message("assistant", "good day"),
+                   message("user", "help")],
+        "completion": [message("assistant", "of course")],
+        "loss_on": loss_on,
+    }  # fmt: skip
+    (tokens,) = sft_rows(stored(tmp_path, row), tokenizer, max_length=400).rows
+    said = learned(tokenizer, tokens)
+    assert "of course" in said
+    assert ("good day" in said) is (loss_on == "all")
+    assert "hello" not in said
+    assert "help" not in said
+
+
+def test_weights_stay_with_their_rows(tokenizer):
+    rows = [sft_row("a", "b") | {"weight": 0.25}, sft_row("a", "word " * 50) | {"weight": 0.5},
+            sft_row("c", "d")]  # fmt: skip
+    result = sft_rows(rows, tokenizer, max_length=30)
+    assert result.weights == [0.25, 1.0]
+    assert result.sample(1, seed=1).weights in ([0.25], [1.0])
+
+
+def test_a_released_template_masks_what_is_not_the_answer(tmp_path):
+    model = Path("~/.cache/tuneloop/models/HuggingFaceTB/SmolLM2-135M-Instruct").expanduser()
+    if not model.is_dir():
+        pytest.skip("SmolLM2-135M-Instruct is not at hand")
+    from transformers import AutoTokenizer
+
+    released = AutoTokenizer.from_pretrained(model)
+    row = {
+        "prompt": [message("system", "Be short."), message("user", "hello"),
+                   message("assistant", "good day"), message("user", "help")],
+        "completion": [message("assistant", "of course", reasoning="they need help")],
+        "reasoning": "mask",
+        "loss_on": "all",
+    }  # fmt: skip
+    (tokens,) = sft_rows(stored(tmp_path, row), released, max_length=400).rows
+    assert learned(released, tokens) == "good day<|im_end|>\nof course<|im_end|>\n"
+    assert "they need help" in released.decode(tokens["input_ids"])

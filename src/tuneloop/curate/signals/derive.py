@@ -17,6 +17,7 @@ from tuneloop.config.signals import DeriveConfig
 from tuneloop.curate.columns import (
     ACTORS,
     SIGNALS,
+    Codes,
     Feedback,
     Flags,
     Floats,
@@ -62,7 +63,8 @@ def derive(
         found.append(_flagged("regenerate", row[again], following[again], interactions,
                               np.full(int(again.sum()), REGENERATE_CONFIDENCE)))  # fmt: skip
     near = ~same & (gap >= 0) & (gap <= config.reformulation_window_s)
-    reworded, confidence = _reworded(row[near], following[near], gap[near], texts, config)
+    rows = np.concatenate([row[near], following[near]])
+    reworded, confidence = _reworded(_questions(rows, len(interactions), texts), gap[near], config)
     if config.reformulation:
         found.append(_flagged("reformulation", row[near][reworded], following[near][reworded],
                               interactions, confidence[reworded]))  # fmt: skip
@@ -71,7 +73,8 @@ def derive(
     if config.abandonment:
         tried = np.concatenate([following[again], following[near][reworded]])
         found.append(_abandoned(tried, interactions, feedback, texts, config))
-    return merge(interactions, feedback, [_unlogged(item, feedback) for item in found])
+    found = [_unlogged(item, feedback, len(interactions)) for item in found]
+    return merge(interactions, feedback, found)
 
 
 def successors(interactions: Interactions) -> tuple[Ints, Ints]:
@@ -157,11 +160,11 @@ def _flagged(
     return Found(signal, row, ts, np.ones(len(row)), -confidence)
 
 
-def _unlogged(found: Found, feedback: Feedback) -> Found:
-    logged = feedback.row[(feedback.signal == signal_code(found.signal)) & ~feedback.derived]
-    free = ~np.isin(found.row, logged)
-    parts = (found.row, found.ts, found.value, found.opinion)
-    return Found(found.signal, *(part[free] for part in parts))
+def _unlogged(found: Found, feedback: Feedback, n: int) -> Found:
+    same = (feedback.signal == signal_code(found.signal)) & ~feedback.derived
+    free = ~_flags(feedback.row[same], n)[found.row]
+    row, ts = found.row[free], found.ts[free]
+    return Found(found.signal, row, ts, found.value[free], found.opinion[free])
 
 
 def _unread(row: Ints, gap: Floats, interactions: Interactions, config: DeriveConfig) -> Found:
@@ -173,13 +176,15 @@ def _unread(row: Ints, gap: Floats, interactions: Interactions, config: DeriveCo
     return Found("dwell", row[short], ts, gap[short], share[short] - 1.0)
 
 
-def _reworded(
-    row: Ints, following: Ints, gap: Floats, texts: Texts, config: DeriveConfig
-) -> tuple[Flags, Floats]:
-    """Return which next questions ask the same in other words, and how sure that is, (k,)."""
-    if not len(row):
-        return np.zeros(0, dtype=bool), np.zeros(0)
-    before, after = _questions(np.concatenate([row, following]), texts, halves=True)
+def _reworded(questions: pa.Array, gap: Floats, config: DeriveConfig) -> tuple[Flags, Floats]:
+    """Return which next questions ask the same in other words, and how sure that is, (k,).
+
+    Args:
+        questions: The k questions, then the k next ones.
+        gap: Seconds between them, shape (k,).
+        config: Threshold and window.
+    """
+    before, after = questions[: len(gap)], questions[len(gap) :]
     similarity = wording_similarity(before, after)
     least = config.reformulation_min_similarity
     reworded = (similarity >= least) & ~opens_anew(after)
@@ -188,28 +193,25 @@ def _reworded(
     return reworded, sure * (1 - 0.5 * gap / config.reformulation_window_s)
 
 
-def _questions(rows: Ints, texts: Texts, *, halves: bool = False) -> list[pa.Array]:
-    """Return the questions of rows, each cut to its ends; `halves`: as two arrays."""
-    wanted, place = np.unique(rows, return_inverse=True)
-    flags = np.zeros(int(wanted[-1]) + 1, dtype=bool)
-    flags[wanted] = True
-    parts, numbers = [], []
-    for of, batch in texts.prompts(["question"], rows=flags):
+def _questions(rows: Ints, n: int, texts: Texts) -> pa.Array:
+    """Return the questions of rows (of n in all), long ones cut to their ends."""
+    wanted = _flags(rows, n)
+    read, numbers = [pa.array([], pa.large_string())], [np.empty(0, dtype=np.int64)]
+    for of, batch in texts.prompts(["question"], rows=wanted) if len(rows) else ():
         text = batch.column("question").cast(pa.large_string())
-        long = pc.greater(pc.utf8_length(text), 2 * KEPT_CHARS)
         ends = pc.binary_join_element_wise(
             pc.utf8_slice_codeunits(text, 0, KEPT_CHARS),
             pc.utf8_slice_codeunits(text, -KEPT_CHARS),
             pa.scalar(" ", pa.large_string()),
         )
-        parts.append(pc.fill_null(pc.if_else(long, ends, text), ""))
-        numbers.append(np.asarray(of))
-    read = pa.concat_arrays(parts) if parts else pa.array([], pa.large_string())
-    where = np.full(len(wanted), -1)
-    where[np.searchsorted(wanted, np.concatenate(numbers))] = np.arange(len(read))
-    found = pc.fill_null(read.take(pa.array(where[place], mask=where[place] < 0)), "")
-    half = len(rows) // 2
-    return [found[:half], found[half:]] if halves else [found]
+        long = pc.greater(pc.utf8_length(text), 2 * KEPT_CHARS)
+        read.append(pc.fill_null(pc.if_else(long, ends, text), ""))
+        numbers.append(np.asarray(of, dtype=np.int64))
+    place = np.full(n, -1)
+    found = np.concatenate(numbers)
+    place[found] = np.arange(len(found))
+    at = place[rows]
+    return pc.fill_null(pa.concat_arrays(read).take(pa.array(at, mask=at < 0)), "")
 
 
 def _abandoned(
@@ -221,11 +223,19 @@ def _abandoned(
     was answered leave. It takes an earlier answer that was not enough.
     """
     row, _ = successors(interactions)
-    last = np.setdiff1d(tried, row)
-    over = interactions.ts[last] + config.session_timeout_s <= interactions.ts.max(initial=0)
-    last = np.setdiff1d(last[over], feedback.row)
+    n = len(interactions)
+    candidates = _flags(tried, n) & ~_flags(row, n) & ~_flags(feedback.row, n)
+    candidates &= interactions.ts + config.session_timeout_s <= interactions.ts.max(initial=0)
+    last = np.flatnonzero(candidates)
     if len(last):
-        last = last[~thanks(_questions(last, texts)[0])]
+        last = last[~thanks(_questions(last, n, texts))]
     ts = interactions.ts[last] + config.session_timeout_s
-    n = len(last)
-    return Found("abandonment", last, ts, np.ones(n), np.full(n, -ABANDON_CONFIDENCE))
+    opinion = np.full(len(last), -ABANDON_CONFIDENCE)
+    return Found("abandonment", last, ts, np.ones(len(last)), opinion)
+
+
+def _flags(rows: Ints | Codes, n: int) -> Flags:
+    """Return which of n rows are among these."""
+    flags = np.zeros(n, dtype=bool)
+    flags[rows] = True
+    return flags

@@ -22,7 +22,7 @@ class Edit:
         inserted: Words that were added.
         deleted: Words that were taken out.
         replaced: Words that stand in another's place.
-        length_ratio: Characters after / characters before; 1 where both are empty.
+        length_ratio: Characters after / characters before (at least one).
     """
 
     similarity: float
@@ -63,5 +63,5 @@ def describe_edit(answer: str, changed: str) -> Edit:
         inserted=share["insert"],
         deleted=share["delete"],
         replaced=share["replace"],
-        length_ratio=n_after / n_before if n_before else float(n_after == 0) or float(n_after),
+        length_ratio=n_after / max(n_before, 1),
     )

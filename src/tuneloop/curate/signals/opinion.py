@@ -36,9 +36,7 @@ _DENIED = (
 )
 
 
-def opinions(
-    interactions: Interactions, feedback: Feedback, texts: Texts | None = None
-) -> Floats:
+def opinions(interactions: Interactions, feedback: Feedback, texts: Texts | None = None) -> Floats:
     """Return each piece's opinion, shape (m,); NaN where it says nothing of quality.
 
     Derived pieces keep the opinion they were made with.
@@ -53,7 +51,7 @@ def opinions(
     said[~feedback.derived] = np.nan
 
     def of(signal: str) -> Flags:
-        return (feedback.signal == signal_code(signal)) & ~feedback.derived
+        return np.asarray((feedback.signal == signal_code(signal)) & ~feedback.derived)
 
     for signal, opinion in (
         ("thumb", np.sign(value)),

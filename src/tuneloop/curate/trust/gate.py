@@ -58,11 +58,13 @@ def distrust(
 def _detect(scene: Scene) -> None:
     from tuneloop.curate.trust.accounts import cap_accounts, drop_one_sided
     from tuneloop.curate.trust.brigades import drop_brigades
+    from tuneloop.curate.trust.reliability import drop_contradicting
     from tuneloop.curate.trust.wording import novel
 
     drop_one_sided(scene)
     cap_accounts(scene)
     drop_brigades(scene, novel(scene))
+    drop_contradicting(scene)
 
 
 def _drop_derived(scene: Scene) -> None:

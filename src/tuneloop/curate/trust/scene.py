@@ -40,6 +40,7 @@ class Votes:
         row: The interaction it is about.
         account: Who.
         up: Whether it speaks for the answer.
+        ts: When.
         stated: Whether it was said (thumb, stars, score, preference), not read off a correction.
     """
 
@@ -47,6 +48,7 @@ class Votes:
     row: Ints
     account: Ints
     up: Flags
+    ts: Floats
     stated: Flags
 
     def __len__(self) -> int:
@@ -59,6 +61,7 @@ class Votes:
             row=self.row[chosen],
             account=self.account[chosen],
             up=self.up[chosen],
+            ts=self.ts[chosen],
             stated=self.stated[chosen],
         )
 
@@ -180,4 +183,4 @@ def _votes(feedback: Feedback, preferences: Preferences, watched: Flags, ts: Flo
     account = np.concatenate([feedback.account, preferences.account])[piece].astype(np.int64)
     said = np.concatenate([stated[own], np.ones(2 * len(compared), dtype=bool)])
     order = np.lexsort((up, piece, ts[piece]))
-    return Votes(piece, row, account, up, said).where(order)
+    return Votes(piece, row, account, up, ts[piece], said).where(order)

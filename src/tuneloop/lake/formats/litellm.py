@@ -20,7 +20,8 @@ _PEOPLE = ("user_api_key_end_user_id", "user_api_key_user_id", "user_api_key_use
 _USED = (
     "id", "trace_id", "call_type", "messages", "response", "model", "startTime", "endTime",
     "status", "completionStartTime", "response_cost", "end_user", "metadata", "model_parameters",
-    "session_id", "request_tags", "prompt_tokens", "completion_tokens", "total_tokens", "requester_ip_address",
+    "session_id", "request_tags", "prompt_tokens", "completion_tokens", "total_tokens",
+    "requester_ip_address",
     "standard_logging_object", "hidden_params", "cost_breakdown", "model_map_information",
 )  # fmt: skip
 _NOT_CHATS = ("embedding", "image", "transcription", "speech", "rerank", "moderation")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tuneloop.lake.answers import read_answer
+from tuneloop.lake.answers import split_answer
 from tuneloop.lake.chats import read_messages
 from tuneloop.lake.compose import Vote, has, pair
 from tuneloop.lake.fields import mapping, parse_json, rest
@@ -27,11 +27,14 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     request: dict[str, Any] = {"tools": parse_json(asked.get("tools"))}
     if asked.get("parallel_tool_calls") is not None:
         request["sampling"] = {"parallel_tool_calls": asked["parallel_tool_calls"]}
-    answers = [read_answer(record.get(n)) for n in ("preferred_output", "non_preferred_output")]
+    (before, better), (before_too, worse) = (
+        split_answer(prompt + read_messages(record.get(name), role="assistant"))
+        for name in ("preferred_output", "non_preferred_output")
+    )
     return pair(
         content_id("pref", record),
-        prompt,
-        (answers[0], answers[1]),
+        (before, before_too),
+        (better, worse),
         [Vote("a")],
         request={k: v for k, v in request.items() if v},
         extra=rest(record, "input", "preferred_output", "non_preferred_output") or None,

@@ -50,11 +50,13 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
         "extra": rest(record, *_USED) or None,
     }
     if has(values, "chosen", "rejected"):
-        prompt, answers = _compared(values)
-        return pair(id, prompt, answers, [Vote("a")], **more)
+        before, answers = _compared(values)
+        return pair(id, before, answers, [Vote("a")], **more)
     if "completion" in values:
         prompt = _prompt(values.get("prompt"))
-        event = interaction(id, prompt, read_answer(values["completion"]), **more)
+        completion = read_messages(values["completion"], role="assistant")
+        prompt, response = split_answer(prompt + completion)
+        event = interaction(id, prompt, response, **more)
         if "label" not in values:
             return [event, demonstration(id)]
         return [event, _labelled(id, values["label"])]
@@ -83,26 +85,22 @@ def _labelled(id: str, label: Any) -> Event:
     return feedback(f"{id}-label", id, "thumb", truth, actor={"kind": "reviewer"})
 
 
-def _compared(values: Mapping[str, Any]) -> tuple[list[Message], tuple[Any, Any]]:
-    """Return the prompt and both answers; an implied prompt is what they begin with alike."""
+def _compared(values: Mapping[str, Any]) -> tuple[tuple[list[Message], list[Message]], Any]:
+    """Return what came before each answer, and both; an implied prompt is what they share.
+
+    Answers of several messages are continuations: their last one is the answer, and what comes
+    before it its own context.
+    """
     chosen, rejected = values["chosen"], values["rejected"]
     stated = read_messages(values.get("prompt"))
     if is_chat(chosen) and is_chat(rejected):
         sides = [read_messages(side) for side in (chosen, rejected)]
-        shared = len(stated)
-        if not stated or any(side[:shared] != stated for side in sides):
-            shared = 0
-            if not stated:
-                shared = _common(sides[0], sides[1])
-        prompt = stated or sides[0][:shared]
-        if not prompt:
+        if not stated and not _common(*sides):
             raise UnfitError("no_prompt", "both conversations differ from the first message on")
-        answers = []
-        for side in sides:
-            if len(side) != shared + 1:
-                raise UnfitError("several_turns", "the answers differ in more than one message")
-            answers.append(split_answer([*prompt, side[shared]])[1])
-        return prompt, (answers[0], answers[1])
+        if not stated or all(side[: len(stated)] != stated for side in sides):
+            sides = [stated + side for side in sides]
+        (before, better), (before_too, worse) = map(split_answer, sides)
+        return (before, before_too), (better, worse)
     if not stated and isinstance(chosen, str) and isinstance(rejected, str):
         shared = _common(chosen, rejected)
         while shared and not chosen[shared - 1].isspace():
@@ -111,7 +109,7 @@ def _compared(values: Mapping[str, Any]) -> tuple[list[Message], tuple[Any, Any]
         chosen, rejected = chosen[shared:], rejected[shared:]
     if not stated:
         raise UnfitError("no_prompt", "there is no prompt, stated or implied")
-    return stated, (read_answer(chosen), read_answer(rejected))
+    return (stated, stated), (read_answer(chosen), read_answer(rejected))
 
 
 def _common(first: Any, second: Any) -> int:

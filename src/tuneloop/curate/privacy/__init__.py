@@ -1,0 +1,1 @@
+"""Personal data: find it, replace it consistently, report it."""

@@ -1,0 +1,74 @@
+"""What a rule finds in a text, and one text searched by many rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """A piece of personal data: characters `start` to `end` of a text."""
+
+    start: int
+    end: int
+    kind: str
+
+
+def whole(value: str) -> int:
+    """Return the length of the value: all of it is meant."""
+    return len(value)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One pattern of one kind.
+
+    Attributes:
+        pattern: What it looks like. Where it has a group `value`, that is what is meant.
+        check: Length of the beginning of the value that is meant; 0 where the value only looks
+            like it (a checksum that fails).
+        needs: One of these signs must be in the text in lower case, or the pattern is not tried;
+            `0` stands for any digit. Empty: always tried.
+    """
+
+    kind: str
+    pattern: re.Pattern[str]
+    check: Callable[[str], int] = whole
+    needs: tuple[str, ...] = ()
+
+
+_DIGIT = re.compile(r"\d")
+
+
+def search(text: str, rules: Iterable[Rule]) -> list[Span]:
+    """Return what the rules find, in order, never overlapping.
+
+    An earlier rule's find is hidden from the later ones.
+    """
+    lower = text.lower()
+    digit = _DIGIT.search(text) is not None
+    spans: list[Span] = []
+    for rule in rules:
+        if rule.needs and not any(digit if sign == "0" else sign in lower for sign in rule.needs):
+            continue
+        new = list(_matches(text, rule))
+        for span in reversed(new):
+            text = hide(text, span)
+        spans += new
+    return sorted(spans)
+
+
+def hide(text: str, span: Span) -> str:
+    """Return the text with the span blanked out, every other character in its place."""
+    return text[: span.start] + "\0" * (span.end - span.start) + text[span.end :]
+
+
+def _matches(text: str, rule: Rule) -> Iterable[Span]:
+    group = "value" if "value" in rule.pattern.groupindex else 0
+    for match in rule.pattern.finditer(text):
+        start = match.start(group)
+        n = rule.check(match.group(group))
+        if n > 0:
+            yield Span(start, start + n, rule.kind)

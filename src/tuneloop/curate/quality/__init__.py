@@ -1,0 +1,1 @@
+"""Quality of texts: one named, documented flag a defect."""

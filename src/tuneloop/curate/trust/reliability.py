@@ -1,0 +1,220 @@
+"""Accounts whose votes contradict what everybody else's votes predict.
+
+Each account is weighed by an e-value: how much likelier its votes are if it is hostile in one of
+a few general ways than if it is honest. Honest people differ in temper, so an honest account's
+odds are the predicted ones times a factor of its own. The hostile ways: against the prediction,
+or always up or down, each from the start or from a quarter of the account's votes on (sleepers);
+always down or up on one system, and the other way or honestly on all others. The ways are
+averaged, so the mean is an e-value too: among honest accounts its expectation is at most 1.
+
+Accounts are compared with others that vote about as often, and as many are flagged as keep the
+expected share of honest ones below the configured one.
+
+Source: Vovk and Wang, E-values, Annals of Statistics 49(3), 2021; Wang and Ramdas, False discovery
+rate control with e-values, JRSS B 84(3), 2022 (e-BH, valid under any dependence); Bourgon et al.,
+Independent filtering, PNAS 107(21), 2010 (groups by a number that says nothing of honesty).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuneloop.curate.columns import Flags, Floats, Ints
+from tuneloop.curate.trust.accounts import rank_within
+from tuneloop.curate.trust.consensus import designs
+from tuneloop.curate.trust.findings import report
+from tuneloop.curate.trust.scene import Scene, Votes
+
+MIN_VOTES = 3
+N_QUARTERS = 4
+MAX_SYSTEMS = 8
+N_PASSES = 5
+HOSTILE_ODDS = 0.05
+"""Odds of an account to be hostile before its votes are seen."""
+SLIP = 0.05
+"""Share of votes that a hostile account gives another way than it means to."""
+TEMPER = 1.0
+"""Standard deviation of honest people's own log-odds."""
+STRATA = (MIN_VOTES, 5, 8, 15, 30, 100)
+"""Accounts are compared within these numbers of votes."""
+
+
+def drop_contradicting(scene: Scene) -> None:
+    """Flag the feedback of accounts that contradict everybody else, from when they began to.
+
+    The prediction and the judgement of accounts are repeated in turn: an account counts in the
+    next prediction as far as it is likely to be honest.
+    """
+    votes = scene.votes.where(scene.active[scene.votes.piece])
+    n = len(scene.lives)
+    n_votes = np.bincount(votes.account, minlength=n)
+    if not (n_votes >= MIN_VOTES).any():
+        return
+    views = designs(scene, votes)
+    trust = np.ones(n)
+    for _ in range(N_PASSES):
+        p = [view.predict(votes, trust[votes.account]) for view in views]
+        system = scene.interactions.codes["system"]
+        log_e = _log_mean(np.stack([account_evidence(votes, one, system, n) for one in p], axis=1))
+        trust = 1.0 / (1.0 + np.exp(np.clip(log_e, -30, 30)) * HOSTILE_ODDS)
+    guilty = discoveries(log_e, n_votes, scene.config.max_false_fraction)
+    since = turning_points(votes, p[0], n)
+    pieces = np.flatnonzero(
+        scene.active & guilty[scene.account] & (scene.ts >= since[scene.account])
+    )
+    if len(pieces):
+        facts = {"log10_e_median": float(np.median(log_e[guilty]) / np.log(10))}
+        scene.rows.append(report(scene, pieces, "contradiction", facts))
+        scene.flag(pieces, "contradicts")
+
+
+def turning_points(votes: Votes, p_up: Floats, n_accounts: int) -> Floats:
+    """Return from when on each account's votes are likelier hostile than honest, in seconds.
+
+    The place after which the sum of the log-likelihood ratios is largest, for the best of the
+    three ways. Source: Page, Continuous inspection schemes, Biometrika 41, 1954.
+    """
+    order = np.lexsort((np.arange(len(votes)), votes.account))
+    account, up, p = votes.account[order], votes.up[order], p_up[order]
+    honest = np.log(np.where(up, p, 1 - p))
+    ways = (
+        np.log(np.where(up, 1 - p, p)),
+        np.log(np.where(up, 1 - SLIP, SLIP)),
+        np.log(np.where(up, SLIP, 1 - SLIP)),
+    )
+    best, since = np.full(n_accounts, -np.inf), np.full(n_accounts, -np.inf)
+    last = np.append(account[1:] != account[:-1], True)
+    for way in ways:
+        total = np.cumsum(way - honest)
+        ends = np.repeat(total[last], np.diff(np.append(-1, np.flatnonzero(last))))
+        rest = ends - total + (way - honest)  # from this vote to the account's last
+        top = np.full(n_accounts, -np.inf)
+        np.maximum.at(top, account, rest)
+        better = top > best
+        first = np.flatnonzero((rest == top[account]) & better[account])[::-1]
+        since[account[first]] = votes.ts[order[first]]
+        best = np.maximum(best, top)
+    return since
+
+
+def account_evidence(votes: Votes, p_up: Floats, system: Ints, n_accounts: int) -> Floats:
+    """Return the natural logarithm of each account's e-value; -inf without enough votes."""
+    table = _tally(votes, p_up, n_accounts)
+    honest = table.honest.sum(axis=1)  # accounts × tempers
+    null = _mean_exp(honest + table.log_weight)
+    ways = []
+    rest = np.cumsum(table.honest, axis=1)
+    for hostile in (table.flipped, table.up, table.down):
+        for quarter in range(N_QUARTERS):
+            before = rest[:, quarter - 1] if quarter else np.zeros_like(honest)
+            after = hostile[:, quarter:].sum(axis=1)
+            ways.append(_mean_exp(before + table.log_weight) + after)
+    own = np.stack(ways, axis=1)
+    found = [_log_mean(own)]
+    by_system = _by_system(votes, p_up, system, n_accounts)
+    if by_system is not None:
+        found.append(by_system)
+    log_e = _log_mean(np.stack(found, axis=1)) - null
+    log_e[table.n < MIN_VOTES] = -np.inf
+    result: Floats = log_e
+    return result
+
+
+def discoveries(log_e: Floats, n_votes: Ints, alpha: float) -> Flags:
+    """Return which accounts e-BH discovers, within groups of accounts that vote as often."""
+    found = np.zeros(len(log_e), dtype=bool)
+    for low, high in zip(STRATA, [*STRATA[1:], np.inf], strict=True):
+        members = np.flatnonzero((n_votes >= low) & (n_votes < high))
+        order = members[np.argsort(-log_e[members], kind="stable")]
+        rank = np.arange(1, len(order) + 1)
+        passing = np.flatnonzero(log_e[order] >= np.log(len(order) / (rank * alpha)))
+        if len(passing):
+            found[members[log_e[members] >= log_e[order[passing[-1]]]]] = True
+    return found
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """Log-likelihoods of each account's votes, by quarter of the account's votes.
+
+    Attributes:
+        n: Votes, one an account.
+        honest: Accounts × quarters × tempers.
+        log_weight: Of each temper.
+        flipped, up, down: Accounts × quarters, if hostile in this way.
+    """
+
+    n: Ints
+    honest: Floats
+    log_weight: Floats
+    flipped: Floats
+    up: Floats
+    down: Floats
+
+
+def _tally(votes: Votes, p_up: Floats, n_accounts: int) -> _Tally:
+    order = np.lexsort((np.arange(len(votes)), votes.account))
+    n = np.bincount(votes.account, minlength=n_accounts)
+    rank = np.empty(len(votes), dtype=np.int64)
+    rank[order] = rank_within(votes.account[order])
+    cell = votes.account * N_QUARTERS + rank * N_QUARTERS // n[votes.account]
+
+    def total(values: Floats) -> Floats:
+        flat = np.bincount(cell, weights=values, minlength=n_accounts * N_QUARTERS)
+        return np.asarray(flat.reshape(n_accounts, N_QUARTERS))
+
+    honest, log_weight = _honest(votes, p_up)
+    tilted = np.where(votes.up, 1 - p_up, p_up)
+    return _Tally(
+        n=n,
+        honest=np.stack([total(column) for column in honest], axis=2),
+        log_weight=log_weight,
+        flipped=total(np.log((1 - SLIP) * tilted + SLIP * (1 - tilted))),
+        up=total(np.log(np.where(votes.up, 1 - SLIP, SLIP))),
+        down=total(np.log(np.where(votes.up, SLIP, 1 - SLIP))),
+    )
+
+
+def _honest(votes: Votes, p_up: Floats) -> tuple[list[Floats], Floats]:
+    """Return the log-likelihood of each vote under each temper, and the tempers' log-weights."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(7)
+    logit = np.log(p_up) - np.log1p(-p_up)
+    sign = np.where(votes.up, 1.0, -1.0)
+    columns = [-np.logaddexp(0.0, -sign * (logit + TEMPER * node)) for node in nodes]
+    return columns, np.log(weights / weights.sum())
+
+
+def _by_system(votes: Votes, p_up: Floats, system: Ints, n_accounts: int) -> Floats | None:
+    """Return the log-likelihood averaged over systems that an account may push or demote."""
+    code = system[votes.row]
+    codes, counts = np.unique(code[code >= 0], return_counts=True)
+    if len(codes) < 2:
+        return None
+    codes = codes[np.argsort(-counts, kind="stable")][:MAX_SYSTEMS]
+    honest, log_weight = _honest(votes, p_up)
+    up = np.log(np.where(votes.up, 1 - SLIP, SLIP))
+    down = np.log(np.where(votes.up, SLIP, 1 - SLIP))
+
+    def total(values: Floats) -> Floats:
+        return np.bincount(votes.account, weights=values, minlength=n_accounts)
+
+    ways = []
+    for chosen in codes:
+        here = code == chosen
+        others = [total(np.where(here, 0.0, column)) for column in honest]
+        elsewhere = _mean_exp(np.stack(others, axis=1) + log_weight)
+        for on, off in ((up, down), (down, up)):
+            ways.append(total(np.where(here, on, off)))
+            ways.append(total(np.where(here, on, 0.0)) + elsewhere)
+    return _log_mean(np.stack(ways, axis=1))
+
+
+def _mean_exp(values: Floats) -> Floats:
+    """Return log Σ exp over the last axis."""
+    return np.asarray(np.logaddexp.reduce(values, axis=-1))
+
+
+def _log_mean(values: Floats) -> Floats:
+    return _mean_exp(values) - np.log(values.shape[1])

@@ -1,0 +1,1 @@
+"""The golden set as people keep it: adding, reviewing, retiring, comparing, coverage."""

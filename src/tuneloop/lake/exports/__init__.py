@@ -1,0 +1,1 @@
+"""Trainers' formats that can be written, one file each."""

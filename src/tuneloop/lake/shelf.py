@@ -1,0 +1,152 @@
+"""What people said of which answer, joined on disk: a lake's events in a file of SQLite.
+
+Every event is put there once; nothing but one item's statements is in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+Payload = dict[str, Any]
+_COLUMNS = ["kind", "tenant", "id", "revision", "event_ts", "session_id", "episode_id",
+            "target_kind", "target_id", "payload"]  # fmt: skip
+_TABLES = """
+CREATE TABLE interaction (
+    tenant TEXT, id TEXT, ts INTEGER, session TEXT, episode TEXT, payload TEXT,
+    PRIMARY KEY (tenant, id)
+);
+CREATE TABLE feedback (
+    tenant TEXT, id TEXT, revision INTEGER, ts INTEGER, target_kind TEXT, target TEXT,
+    signal TEXT, op TEXT, first TEXT, second TEXT, payload TEXT, PRIMARY KEY (tenant, id)
+);
+"""
+_INDEXES = """
+CREATE INDEX by_episode ON interaction (tenant, episode, ts, id);
+CREATE INDEX by_session ON interaction (tenant, session, ts, id);
+"""
+_PUT_INTERACTION = "INSERT OR IGNORE INTO interaction VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_FEEDBACK = """
+INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant, id) DO UPDATE SET
+    revision = excluded.revision, ts = excluded.ts, target_kind = excluded.target_kind,
+    target = excluded.target, signal = excluded.signal, op = excluded.op,
+    first = excluded.first, second = excluded.second, payload = excluded.payload
+WHERE excluded.revision > feedback.revision
+"""
+# What is said of an episode or a session is said of its last answer.
+_STATEMENTS = """
+WITH aimed AS (
+    SELECT tenant, id, ts, payload, CASE target_kind
+        WHEN 'episode' THEN (
+            SELECT id FROM interaction i WHERE i.tenant = f.tenant AND i.episode = f.target
+            ORDER BY i.ts DESC, i.id DESC LIMIT 1)
+        WHEN 'session' THEN (
+            SELECT id FROM interaction i WHERE i.tenant = f.tenant AND i.session = f.target
+            ORDER BY i.ts DESC, i.id DESC LIMIT 1)
+        ELSE target END AS about
+    FROM feedback f
+    WHERE op = 'set' AND signal IN ('thumb', 'stars', 'score', 'correction')
+)
+SELECT a.tenant, a.about, a.payload FROM aimed a
+LEFT JOIN interaction i ON i.tenant = a.tenant AND i.id = a.about
+ORDER BY i.ts IS NULL, i.ts, a.tenant, a.about, a.ts, a.id
+"""
+_VOTES = """
+SELECT v.tenant, v.first, v.second, v.payload FROM feedback v
+LEFT JOIN interaction i ON i.tenant = v.tenant AND i.id = v.first
+WHERE v.op = 'set' AND v.signal = 'preference'
+ORDER BY i.ts IS NULL, i.ts, v.tenant, v.first, v.second, v.ts, v.id
+"""
+
+
+@dataclass
+class Stated:
+    """What was said of one answer, in the order of its time.
+
+    Attributes:
+        interaction: The event, None where the lake has none of that id.
+        said: The feedback events.
+    """
+
+    interaction: Payload | None
+    said: list[Payload]
+
+
+@dataclass
+class Compared:
+    """What was said of two answers; which is first means nothing."""
+
+    first: Payload | None
+    second: Payload | None
+    said: list[Payload]
+
+
+class Shelf:
+    """The events of one version of a lake, by what they are about."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _TABLES)
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def fill(self, table: DeltaTable) -> None:
+        """Put every interaction, and every piece of feedback in its last revision."""
+        self._db.execute("BEGIN")
+        for batch in table.to_pyarrow_dataset().to_batches(columns=_COLUMNS, batch_size=8_192):
+            interactions, feedback = [], []
+            for row in batch.to_pylist():
+                ts = int(row["event_ts"].timestamp() * 1e6)
+                key = (row["tenant"], row["id"])
+                if row["kind"] == "interaction":
+                    held = (ts, row["session_id"], row["episode_id"], row["payload"])
+                    interactions.append((*key, *held))
+                else:
+                    feedback.append((*key, row["revision"], ts, *_aim(row)))
+            self._db.executemany(_PUT_INTERACTION, interactions)
+            self._db.executemany(_PUT_FEEDBACK, feedback)
+        self._db.execute("COMMIT")
+        self._db.executescript(_INDEXES)
+
+    def judged(self) -> Iterator[Stated]:
+        """Yield every answer that somebody judged, oldest first."""
+        with closing(self._db.execute(_STATEMENTS)) as rows:
+            for (tenant, about), said in groupby(rows, key=lambda row: row[:2]):
+                yield Stated(self._interaction(tenant, about), [json.loads(row[2]) for row in said])
+
+    def compared(self) -> Iterator[Compared]:
+        """Yield every two answers that somebody compared, oldest first."""
+        with closing(self._db.execute(_VOTES)) as rows:
+            for (tenant, first, second), said in groupby(rows, key=lambda row: row[:3]):
+                pair = [self._interaction(tenant, id) for id in (first, second)]
+                yield Compared(pair[0], pair[1], [json.loads(row[3]) for row in said])
+
+    def _interaction(self, tenant: str, id: str | None) -> Payload | None:
+        found = self._db.execute(
+            "SELECT payload FROM interaction WHERE tenant = ? AND id = ?", (tenant, id)
+        ).fetchone()
+        return json.loads(found[0]) if found else None
+
+
+def _aim(row: Payload) -> tuple[Any, ...]:
+    """Return target, signal, op, the two ids that a preference compares, and the payload."""
+    event = json.loads(row["payload"])
+    signal, op, value = event["signal"], event.get("op", "set"), event.get("value")
+    ids = (None, None)
+    if signal == "preference" and isinstance(value, dict):
+        ids = tuple(sorted((value["winner"], value["loser"])))
+    return (row["target_kind"], row["target_id"], signal, op, *ids, row["payload"])
