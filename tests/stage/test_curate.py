@@ -10,7 +10,8 @@ import pytest
 from tuneloop.artefacts.manifest import Manifest
 from tuneloop.artefacts.stage import GoldenSet, LakeVersion, Scope, StageContext
 from tuneloop.artefacts.store import Store
-from tuneloop.config.data import CurateConfig, LakeConfig
+from tuneloop.config.curate import CurateConfig
+from tuneloop.config.data import LakeConfig
 from tuneloop.curate.stage import curate
 from tuneloop.errors import DataError, LeakError
 from tuneloop.lake.stage import take_in

@@ -13,7 +13,8 @@ from tuneloop.artefacts.manifest import Manifest
 from tuneloop.artefacts.stage import CuratedSet, GoldenSet, LakeVersion, Scope, StageContext
 from tuneloop.artefacts.store import Store
 from tuneloop.build.stage import build
-from tuneloop.config.data import CurateConfig, LakeConfig
+from tuneloop.config.curate import CurateConfig
+from tuneloop.config.data import LakeConfig
 from tuneloop.config.sets import BuildConfig
 from tuneloop.config.simulate import SimulateConfig
 from tuneloop.curate.stage import curate

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from tuneloop.artefacts.stage import Scope
 from tuneloop.artefacts.tables import MESSAGES
-from tuneloop.config.data import CurateConfig
-from tuneloop.curate.decode import Interaction, json_of, question_of, text_of
+from tuneloop.config.curate import CurateConfig
+from tuneloop.curate.decode import Interaction, json_of, text_of
+from tuneloop.curate.question import question_of_turns
 
 GOLDEN_TAG = "golden"
 CODED = ("system", "segment", "intent", "template", "task", "env")
@@ -84,7 +85,7 @@ class Admitted:
             ("system" if m.role == "developer" else m.role, text_of(m.content))
             for m in x.request.messages
         ]
-        question = question_of(said)
+        question = question_of_turns([text for role, text in said if role == "user"])
         if not question.strip():
             return False
         self.row.append(row)
@@ -114,15 +115,19 @@ class Admitted:
         self.golden.append(GOLDEN_TAG in x.tags)
         return True
 
-    def prompt(self, contents: pa.Array) -> pa.Array:
-        """Return the prompts, one list of messages a row, with these contents."""
-        columns = [
-            contents if f.name == "content" else pa.array(self.messages[f.name], f.type)
-            for f in MESSAGES.value_type
-        ]
+    def texts(self) -> dict[str, pa.Array]:
+        """Return the texts as columns: those of `clean.WHOLE`."""
+        columns = {
+            name: pa.array(self.single[name], pa.large_string())
+            for name in ("question", "answer", "answer_reasoning", "answer_tool_calls", "tools",
+                         "system_prompt")
+        }  # fmt: skip
+        fields = list(MESSAGES.value_type)
+        messages = [pa.array(self.messages[f.name], f.type) for f in fields]
         offsets = np.concatenate([[0], np.cumsum(self.n_messages)]).astype(np.int32)
-        messages = pa.StructArray.from_arrays(columns, fields=list(MESSAGES.value_type))
-        return pa.ListArray.from_arrays(pa.array(offsets), messages).cast(MESSAGES)
+        structs = pa.StructArray.from_arrays(messages, fields=fields)
+        lists = pa.ListArray.from_arrays(pa.array(offsets), structs)
+        return {"prompt": lists.cast(MESSAGES), **columns}
 
 
 def _numbers(x: Interaction) -> tuple[float, float, int]:

@@ -127,7 +127,9 @@ def _interactions(table: pa.Table) -> Interactions:
 
 
 def _known(table: pa.Table, row: Ints, order: Ints) -> Known:
-    every = table.select(["id", "key", "session_id", "episode_id", "ts", "turn", "reason", "detail"])
+    every = table.select(
+        ["id", "key", "session_id", "episode_id", "ts", "turn", "reason", "detail"]
+    )
     every = every.take(pa.array(order))
     sessions, episodes = whole_keys(
         every["session_id"].combine_chunks(), every["episode_id"].combine_chunks()

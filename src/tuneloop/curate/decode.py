@@ -126,19 +126,3 @@ def json_of(raw: Raw) -> str | None:
     """Return JSON that is passed on as text; None where there is none."""
     text = bytes(raw).decode()
     return None if text in ("", "null", "[]") else text
-
-
-def question_of(messages: list[tuple[str, str]]) -> str:
-    """Return the last user message; a very short one comes with what the user said before.
-
-    System prompts are shared by all and would make everything a near-duplicate; "yes, please"
-    is another question in every conversation.
-
-    Args:
-        messages: (role, text) in order.
-    """
-    turns = [text for role, text in messages if role == "user"]
-    start = len(turns) - 1
-    while start > 0 and len(" ".join(turns[start:]).split()) < 5:
-        start -= 1
-    return "\n".join(turns[max(start, 0) :])

@@ -55,6 +55,7 @@ class Joined:
         actor_id: Names of the actors, null where nobody was named; one a piece of `feedback`.
         value_json: Their values as JSON, null for texts.
         preference_actor: Names of the actors of comparisons.
+        preference_json: Values of the comparisons as JSON.
         n_waiting: Pieces whose interaction is not there.
     """
 
@@ -64,7 +65,18 @@ class Joined:
     actor_id: pa.Array
     value_json: pa.Array
     preference_actor: pa.Array
+    preference_json: pa.Array
     n_waiting: int
+
+    def place(self, feedback: Feedback) -> Ints:
+        """Return where each piece was in `feedback` before signals were derived, -1 nowhere."""
+        logged = ~feedback.derived  # derived ones come between, and change no order
+        return np.where(logged, np.cumsum(logged) - 1, -1)
+
+    def actor_of(self, feedback: Feedback) -> pa.Array:
+        """Return the named actor of each piece, derived ones too; null where nobody is."""
+        place = self.place(feedback)
+        return self.actor_id.take(pa.array(place, mask=place < 0))
 
 
 def latest(folder: Path, names: Sequence[str], dropped: Dropped, *, max_chars: int) -> Said:
@@ -129,9 +141,7 @@ def join(said: Said, assembled: Assembled, dropped: Dropped) -> Joined:
     actors, actor_names = encode(table["actor_id"])
     named = actors >= 0
     giver = np.where(named, mix(table["actor"].to_numpy(), actors), table["key"].to_numpy())
-    about = np.where(
-        compares, mix(np.minimum(*pair), np.maximum(*pair)), target.astype(np.uint64)
-    )
+    about = np.where(compares, mix(np.minimum(*pair), np.maximum(*pair)), target.astype(np.uint64))
     dimensions, dimension_names = encode(table["dimension"])
     place = mix(about, giver, signal, dimensions)
     order = chosen[order_of(table["ts"].to_numpy()[chosen], _ids(table, chosen))]
@@ -156,6 +166,7 @@ def join(said: Said, assembled: Assembled, dropped: Dropped) -> Joined:
         actor_id=_taken(table["actor_id"], chosen[single]),
         value_json=_taken(table["value_json"], chosen[single]),
         preference_actor=_taken(table["actor_id"], chosen[double]),
+        preference_json=_taken(table["value_json"], chosen[double]),
         n_waiting=int((~there).sum()),
     )  # fmt: skip
 
@@ -216,9 +227,7 @@ def _accounts(
     people = []
     for name in ("subject", "session"):
         code = assembled.interactions.codes[name][row]
-        people.append(
-            assembled.interactions.names[name].take(pa.array(code, mask=code < 0))
-        )
+        people.append(assembled.interactions.names[name].take(pa.array(code, mask=code < 0)))
     is_user = table["actor"].to_numpy()[chosen] == ACTORS.index("user")
     kinds = pa.array(ACTORS).take(pa.array(table["actor"].to_numpy()[chosen]))
     who = pc.coalesce(*people, _ids(table, chosen))
@@ -273,4 +282,3 @@ def _taken(column: pa.ChunkedArray, rows: Ints) -> pa.Array:
     if pa.types.is_dictionary(taken.type):
         taken = taken.cast(pa.string())
     return taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
-

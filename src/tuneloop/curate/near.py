@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,14 @@ class Sets:
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         return cls(keyed.astype(np.uint32), offsets)
 
+    @classmethod
+    def join(cls, parts: Sequence[Sets]) -> Sets:
+        """Return the sets of all parts, one after another."""
+        sizes = [np.zeros(0, dtype=np.int64), *(part.sizes for part in parts)]
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
+        codes = [np.zeros(0, dtype=np.uint32), *(part.codes for part in parts)]
+        return cls(np.concatenate(codes), offsets)
+
     def take(self, rows: Ints) -> Sets:
         """Return the sets of these rows, in this order."""
         sizes = self.sizes[rows]
@@ -70,9 +78,7 @@ class Sets:
             shared = both[1:][both[1:] == both[:-1]] >> np.uint64(32)
             n_shared = np.bincount(shared.astype(np.int64), minlength=len(one))
             either = sizes[one] + sizes[two] - n_shared
-            np.divide(
-                n_shared, either, out=result[start : start + PAIRS_AT_ONCE], where=either > 0
-            )
+            np.divide(n_shared, either, out=result[start : start + PAIRS_AT_ONCE], where=either > 0)
         return result
 
 

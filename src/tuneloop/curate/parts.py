@@ -50,7 +50,9 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return _reader(source, columns).read_all()
 
 
-def read_range(paths: Sequence[Path], number: int, columns: Sequence[str] | None = None) -> pa.Table:
+def read_range(
+    paths: Sequence[Path], number: int, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Return one range of many files, file by file."""
     batches = []
     for path in paths:

@@ -58,7 +58,9 @@ def target_keys(kinds: pa.Array, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]
 
 
 def _decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
-    events = [decode_feedback(text) for text in batch["payload"].cast(pa.large_binary()).to_pylist()]
+    events = [
+        decode_feedback(text) for text in batch["payload"].cast(pa.large_binary()).to_pylist()
+    ]
     values = [_value(event) for event in events]
     pairs = [event.value if event.signal == "preference" else None for event in events]
     sides = [
@@ -105,7 +107,7 @@ def _value(event: Feedback) -> tuple[float, str | None]:
         return _NAN, None
     if isinstance(value, dict):
         return _NAN, canonical_json(value)
-    text = _PLAIN.get(value, None) if isinstance(value, bool | None) else canonical_json(value)
+    text = _PLAIN.get(value) if isinstance(value, bool | None) else canonical_json(value)
     if signal == "thumb":
         return (1.0 if value in (True, 1, "up") else -1.0), text
     if signal == "score" and event.scale and value is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,35 @@ from typing import Any
 import pyarrow as pa
 
 from tuneloop.artefacts.stage import Progress
+from tuneloop.errors import ConfigError, DataError
 
 BATCH_ROWS = 16_384
 
 Work = Callable[[pa.RecordBatch], int]
 """Takes a batch of lake rows, leaves a part file behind, returns the number in its name."""
+
+
+def use_runner(runner: str) -> None:
+    """Have Daft work on this machine, or on the Ray cluster that RAY_ADDRESS names.
+
+    Raises:
+        ConfigError: if this process has begun with the other one.
+    """
+    import daft
+
+    if daft.get_or_infer_runner_type() == runner:
+        return
+    try:
+        if runner == "ray":
+            daft.set_runner_ray(os.environ.get("RAY_ADDRESS"))
+        else:
+            daft.set_runner_native()
+    except Exception as error:
+        raise ConfigError(
+            f"Daft cannot change its runner: {error}",
+            where="curate.runner",
+            hint="one process keeps one runner: start another",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,23 @@ class Lake:
         table = daft.read_deltalake(self.uri, version=self.version)
         mine = col("kind") == kind
         return table.where(mine if self.tenant is None else mine & (col("tenant") == self.tenant))
+
+    def only_tenant(self) -> str:
+        """Return whose events these are.
+
+        Raises:
+            DataError: if nobody was named and the lake has several tenants'.
+        """
+        if self.tenant is not None:
+            return self.tenant
+        tenants = self.frame("interaction").select("tenant").distinct().to_pydict()["tenant"]
+        if len(tenants) > 1:
+            raise DataError(
+                f"the lake holds the events of {len(tenants)} tenants",
+                where=self.uri,
+                hint="say whose are to be learned from",
+            )
+        return str(tenants[0]) if tenants else ""
 
     def size(self, kind: str) -> int:
         """Return the number of rows of one kind, repeated ones included."""

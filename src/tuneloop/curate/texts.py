@@ -41,17 +41,14 @@ class StoredTexts:
         held = self.places >= 0
         of = np.full(len(self.places), parts.N_RANGES, dtype=np.int64)
         of[held] = parts.range_of(self.question[self.places[held]])
-        self._bounds = np.searchsorted(
-            parts.range_of(self.question), np.arange(parts.N_RANGES + 1)
-        )
+        self._bounds = np.searchsorted(parts.range_of(self.question), np.arange(parts.N_RANGES + 1))
         self._ranges = self._in_parts(of)
 
     def _in_parts(self, of: Ints) -> list[Ints]:
         order = np.argsort(of, kind="stable")
         bounds = np.searchsorted(of[order], np.arange(parts.N_RANGES + 1))
         return [
-            self.places[order[low:high]]
-            for low, high in zip(bounds[:-1], bounds[1:], strict=True)
+            self.places[order[low:high]] for low, high in zip(bounds[:-1], bounds[1:], strict=True)
         ]
 
     def bounds(self, number: int) -> tuple[int, int]:
@@ -110,4 +107,6 @@ class StoredTexts:
 
 
 def _padded(rows: Flags, n: int) -> Flags:
-    return rows if rows is None or len(rows) >= n else np.append(rows, np.zeros(n - len(rows), bool))
+    return (
+        rows if rows is None or len(rows) >= n else np.append(rows, np.zeros(n - len(rows), bool))
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from tuneloop.artefacts.store import Artefact, Store
-from tuneloop.curate.rows import question_of
+from tuneloop.curate.question import question_of
 from tuneloop.errors import DataError, StoreError
 
 COLUMNS = (
