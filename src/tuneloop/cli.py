@@ -12,6 +12,7 @@ import typer
 
 from tuneloop import __version__
 from tuneloop.cli_erase import erase
+from tuneloop.cli_sets import card, diff, explain
 from tuneloop.cli_simulate import simulate
 from tuneloop.errors import TuneloopError
 
@@ -25,6 +26,9 @@ registry_app = typer.Typer(no_args_is_help=True, help="Which system is the champ
 app.add_typer(registry_app, name="registry")
 app.command()(simulate)
 app.command()(erase)
+app.command()(explain)
+app.command()(card)
+app.command()(diff)
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The run's YAML file.")]
 SetOption = Annotated[

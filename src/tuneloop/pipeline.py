@@ -182,10 +182,17 @@ class Pipeline(Stages):
 
         config = self.config.build
         more: dict[str, Any] = {"samples": self.sample} if self.config.sample.enabled else {}
+        general = Path(config.replay.path) if config.replay.path and config.replay.share else None
+        if general:  # it may repeat no golden prompt
+            if not general.is_file():
+                raise DataError("there is no such file", where=f"build.replay.path: {general}")
+            more["golden"] = self.golden
         work = partial(build, self.curate, config, **more)
         parents = [parent("curated", self.curate)]
         parents += [parent(role, artefact) for role, artefact in more.items()]
-        return self._stage("build", kinds.ExampleSet, parents, config, work)
+        if general:
+            parents.append(Parent(role="replay", kind="file", digest=digest_file(general)))
+        return self._stage("build", kinds.ExampleSet, parents, config.without_paths(), work)
 
     @cached_property
     def sft(self) -> kinds.Adapter:

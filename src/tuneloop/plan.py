@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from tuneloop.train.rows import TokenRows
 
 
+PER = 10_000
+"""Interactions that the supply of rows is told for."""
+SETS = ("sft", "preference", "kto")
+
+
 class _NotCached(Exception):
     """A stage, or one it needs, has no artefact yet."""
 
@@ -107,10 +112,45 @@ def _planned(dry: _Dry) -> dict[str, Any]:
             for stage in dry.active_stages()
         ],
     }
+    if "curate" in found:
+        plan["supply"] = _supply(dry, found)
     for stage in ("sft", "dpo"):
         if stage in dry.active_stages() and "build" in found:
             plan[stage] = _training(dry, found["build"], stage)
     return plan
+
+
+def _supply(dry: Pipeline, found: dict[str, Artefact]) -> dict[str, Any]:
+    """Return how many rows of each kind ten thousand interactions give, by rule.
+
+    From the built set where there is one, else from what the rules make of a part of the curated
+    one.
+    """
+    from tuneloop.build.supply import supply
+
+    curated = kinds.CuratedSet(found["curate"].manifest, dry.store)
+    n_in, files = curated.manifest.counts.n_in, curated.manifest.files
+    if not n_in or "preferences.parquet" not in files:
+        return {"note": "the curated set holds nothing to count"}
+    part = supply(curated, dry.config.build, dislike_score=dry.config.sample.dislike_score)
+    scale = PER / n_in
+    of_part = scale * part.n_curated / max(part.n_read, 1)
+    built = found.get("build")
+    if built is not None and "summary.json" in built.manifest.files:
+        summary = built.json("summary.json")
+        rows = {kind: {r: n * scale for r, n in summary[kind]["made_by_rule"].items()} for kind in SETS}
+    else:
+        rows = {kind: {r: n * of_part for r, n in part.by_rule[kind].items()} for kind in SETS}
+    return {
+        "per_interactions": PER,
+        "n_interactions": n_in,
+        "from": "the built set" if built is not None else f"{part.n_read} curated rows",
+        "rows": {
+            kind: {r: round(n, 1) for r, n in sorted(by.items())} for kind, by in rows.items()
+        },
+        "to_sample": round(part.unwanted * of_part, 1),
+        "sampling": dry.config.sample.enabled,
+    }
 
 
 def _training(pipeline: Pipeline, examples: Artefact, stage: str) -> dict[str, Any]:
@@ -201,12 +241,24 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
         counts = row.get("counts")
         shown = f"  {counts['n_in']:,} in, {counts['n_out']:,} out" if counts else ""
         lines.append(f"{row['stage']:<11}{'yes' if row['cached'] else 'no, to be run'}{shown}")
+    lines += _supply_lines(plan.get("supply") or {})
     for stage in ("sft", "dpo"):
         if stage in plan:
             lines += ["", f"{stage}:", *_training_lines(plan[stage])]
     if not any(stage in plan for stage in ("sft", "dpo")):
         lines += ["", "run `tuneloop build` first to see rows, tokens, memory and an example"]
     return lines
+
+
+def _supply_lines(supply: dict[str, Any]) -> list[str]:
+    if "rows" not in supply:
+        return []
+    lines = ["", f"ten thousand interactions give (from {supply['from']}):"]
+    for kind, by_rule in supply["rows"].items():
+        said = ", ".join(f"{n:,.0f} {rule}" for rule, n in by_rule.items())
+        lines.append(f"  {kind:<11}{sum(by_rule.values()):>8,.0f}  {said}")
+    on = "on" if supply["sampling"] else "off: sample.enabled=true makes pairs of them"
+    return [*lines, f"  {supply['to_sample']:,.0f} answers nobody wanted; sampling is {on}"]
 
 
 def _training_lines(part: dict[str, Any]) -> list[str]:

@@ -64,7 +64,11 @@ def _section_lines(
         key = field.alias or name
         section = _section_of(field)
         value = getattr(defaults, name) if defaults else _default(field)
-        if section:
+        if section and isinstance(value, dict):  # sections by name
+            names = ", ".join(value)
+            rows.append(f"| `{key}` | `{names}` | {_one_line(field.description)} |")
+            below += _section_lines(section, f"{prefix}{key}.<name>.")
+        elif section:
             given = value if isinstance(value, BaseModel) else None
             below += _section_lines(section, f"{prefix}{key}.", given)
         else:

@@ -47,6 +47,9 @@ CURATED = pa.schema(
         ("source", pa.string()),  # the format it was read from
         ("output_terms", pa.string()),
         ("consent_basis", pa.string()),
+        ("asked", pa.bool_()),  # whether feedback was asked for; null: not stated
+        ("p_asked", pa.float64()),  # how likely that was
+        ("propensity", pa.float64()),  # how likely this system was to serve it
         ("prompt", MESSAGES),
         ("tools", pa.string()),  # JSON
         ("answer", pa.string()),

@@ -104,8 +104,9 @@ def _by_system(tally: Tally) -> dict[str, Any]:
 
 
 def _cut(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row short enough to be read."""
-    shown: dict[str, Any] = {k: row[k] for k in ("row_id", "rule", "weight")}
+    """Return a row short enough to be read, with the ids that erasure looks for."""
+    names = ("row_id", "rule", "weight", "interaction_ids", "feedback_ids")
+    shown: dict[str, Any] = {name: row[name] for name in names}
     for name in ("prompt", "completion", "chosen", "rejected"):
         if name in row:
             shown[name] = [
@@ -156,6 +157,7 @@ def card_text(card: dict[str, Any]) -> str:
           f"{_listed(value.get('dropped') or {})}" for name, value in card["gates"].items()),
         "",
         "## Examples",
+        "",
         *_example_lines(card["examples"]),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -186,7 +188,7 @@ def _bias_lines(biases: dict[str, Any]) -> list[str]:
     if length:
         low, high = length["share_longer_interval"] or (0.0, 1.0)
         lines.append(
-            f"- **Length**: chosen answers are {length['mean_words']:+.1f} words longer; "
+            f"- **Length**: chosen answers differ by {length['mean_words']:+.1f} words; "
             f"of {length['n_differ']:,} pairs that differ in length the longer is chosen in "
             f"{length['share_longer'] or 0:.1%} ({low:.1%} to {high:.1%}); "
             f"balanced: {biases['length']['balanced']}"
@@ -197,13 +199,20 @@ def _bias_lines(biases: dict[str, Any]) -> list[str]:
 
 
 def _example_lines(examples: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return a line an example, its ids in it: whoever is erased takes the line along."""
     lines: list[str] = []
     for kind, rows in examples.items():
         for row in rows[:2]:
-            lines += ["", f"{kind} `{row['row_id']}`, rule {_plain(row['rule'])}, "
-                      f"weight {row['weight']:g}", ""]  # fmt: skip
-            for name in ("prompt", "completion", "chosen", "rejected"):
-                for message in row.get(name, []):
-                    text = message["content"].replace("\n", "\n    ")
-                    lines.append(f"    {name}/{message['role']}: {text}")
+            said = [f"{name} {message['role']} {_code(message['content'])}"
+                    for name in ("prompt", "completion", "chosen", "rejected")
+                    for message in row.get(name, [])]  # fmt: skip
+            ids = ", ".join(_plain(i) for i in [*row["interaction_ids"], *row["feedback_ids"]])
+            lines.append(f"- {kind} `{row['row_id']}` by {_plain(row['rule'])}, weight "
+                         f"{row['weight']:g}, from {ids or 'general data'}: "
+                         f"{'; '.join(said)}")  # fmt: skip
     return lines
+
+
+def _code(text: str) -> str:
+    """Return a text as one span of code."""
+    return f"`{json.dumps(text, ensure_ascii=False).replace('`', chr(39))}`"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ def finish(
 ) -> tuple[dict[str, Path], dict[str, Any]]:
     """Apply the limits to the files; return them by name, and the summary of what they hold."""
     context.progress.start("build: limits")
+    made = {kind: _by_rule(sets.written[kind], config) for kind in KINDS}
     limits: dict[str, Any] = {kind: _limit(kind, sets, config, context.seed) for kind in KINDS}
     facts: dict[str, Any] = {}
     if wanted(config.replay):
@@ -48,6 +48,7 @@ def finish(
     }
     for kind in KINDS:
         summary[kind] = _summary(kind, sets, config, n_replay=facts.get("n_rows", 0))
+        summary[kind]["made_by_rule"] = made[kind]
     files = {f"{kind}_{split}.parquet": path for (kind, split), path in sets.files.items()}
     return files, summary
 
@@ -86,10 +87,7 @@ def _limit(kind: str, sets: Sets, config: BuildConfig, seed: int) -> dict[str, A
 def _summary(kind: str, sets: Sets, config: BuildConfig, *, n_replay: int) -> dict[str, Any]:
     written = sets.written[kind]
     validates = written["validates"].astype(np.bool_)
-    names = [*config.rules]
-    rules: Counter[str] = Counter()
-    for number, n in zip(*np.unique(written["rule"], return_counts=True), strict=True):
-        rules[names[int(number)]] = int(n)
+    rules = _by_rule(written, config)
     extra = n_replay if kind == "sft" else 0
     if extra:
         rules["replay"] = extra
@@ -103,6 +101,13 @@ def _summary(kind: str, sets: Sets, config: BuildConfig, *, n_replay: int) -> di
         **({"n_good": int((written["label"] == 1).sum())} if kind == "kto" else {}),
         "examples": _examples(sets, kind),
     }
+
+
+def _by_rule(written: Written, config: BuildConfig) -> dict[str, int]:
+    names = [*config.rules]
+    numbers, counts = np.unique(written["rule"], return_counts=True)
+    found = {names[int(i)]: int(n) for i, n in zip(numbers, counts, strict=True)}
+    return dict(sorted(found.items()))
 
 
 def _spread(numbers: Any) -> dict[str, float] | None:

@@ -15,6 +15,7 @@ BYTES_PER_TOKEN = 4
 """Of UTF-8, in English with the vocabularies in use; scripts of three bytes a character take
 about a token for one and a half of them."""
 FIELDS = [MESSAGES.value_type.field(i).name for i in range(MESSAGES.value_type.num_fields)]
+_ODD_SPACING = r"\s\s|[^\S ]|^ | $|[\x0b\x1c-\x1f]"  # of ASCII texts
 _ABOVE = ("system", "developer")
 
 
@@ -145,6 +146,8 @@ class Prompts:
 
 def one_spaced(texts: pa.StringArray) -> pa.StringArray:
     """Return texts with one space between words and none at the ends."""
-    odd = pc.match_substring_regex(texts, r"\s\s|[^\S ]|^ | $")
+    odd = pc.or_(
+        pc.match_substring_regex(texts, _ODD_SPACING), pc.invert(pc.string_is_ascii(texts))
+    )
     plain = [" ".join(text.split()) for text in texts.filter(odd).to_pylist()]
     return pc.replace_with_mask(texts, odd, pa.array(plain, pa.string()))

@@ -8,9 +8,10 @@ from tuneloop.config.base import Section
 
 
 class CapsConfig(Section):
-    """Largest shares of the curated rows. Rows above a cap are dropped, those with the least
-    weight first. Null switches a cap off. Rows that do not state the thing are not capped, nor
-    is a thing all rows of which would have to go.
+    """Largest shares of the curated rows; null switches a cap off.
+
+    Rows above a cap are dropped, those with the least weight first. Rows that do not state the
+    thing are not capped.
     """
 
     tuned_systems: list[str] = Field(default_factory=list)

@@ -16,6 +16,7 @@ from tuneloop.errors import ConfigError
 PATH_KEYS: tuple[Loc, ...] = (
     ("lake", "events"),
     ("golden", "path"),
+    ("build", "replay", "path"),
     ("labels", "path"),
     ("labels", "golden_path"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -101,6 +101,10 @@ def _sections(section: Section, loc: Loc) -> Iterator[tuple[Loc, Section]]:
         value = getattr(section, name)
         if isinstance(value, Section):
             yield from _sections(value, (*loc, field.alias or name))
+        elif isinstance(value, dict):  # sections by name
+            for key, below in value.items():
+                if isinstance(below, Section):
+                    yield from _sections(below, (*loc, field.alias or name, key))
 
 
 def _overlap(one: Loc, other: Loc) -> bool:
@@ -156,10 +160,15 @@ def _unknown(tree: Tree, loc: Loc, root: type[BaseModel]) -> str:
 def _valid_names(root: type[BaseModel], loc: Loc) -> list[str]:
     """Return the keys the section at `loc` knows."""
     model: Any = root
+    is_name = False  # of one of several sections
     for part in loc:
+        if is_name:
+            is_name = False
+            continue
         field = next(f for name, f in model.model_fields.items() if part in (name, f.alias))
         models = [field.annotation, *get_args(field.annotation)]
         model = next(m for m in models if isinstance(m, type) and issubclass(m, BaseModel))
+        is_name = get_origin(field.annotation) is dict
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

@@ -153,6 +153,10 @@ class BuildConfig(Section):
     replay: ReplayConfig = ReplayConfig()
     """General data for SFT."""
 
+    def without_paths(self) -> BuildConfig:
+        """Return the config as keys hold it: a file is known by its digest, not its place."""
+        return self.model_copy(update={"replay": self.replay.model_copy(update={"path": None})})
+
     @field_validator("rules", mode="before")
     @classmethod
     def _over_the_shipped_ones(cls, given: Any) -> Any:

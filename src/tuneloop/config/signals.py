@@ -15,7 +15,13 @@ class DeriveConfig(Section):
     reformulation_min_similarity: float = Field(default=0.55, gt=0, le=1)
     """Similarity (content words in order of the alphabet, by characters) from which the next
     question is the same one. Between questions of two different intents of BANKING77 it is
-    reached in 1 % of pairs, between two people's wordings of one intent in 31 %."""
+    reached in 1.4 % of pairs, between two people's wordings of one intent in 31 %."""
+    reformulation_min_cosine: float = Field(default=0.6, gt=0, le=1)
+    """The same by meaning, where an encoder is installed and the words tell nothing: of the same
+    pairs 1.0 % and 52 %."""
+    reformulation_max_encoded: int = Field(default=20_000, ge=0)
+    """Most questions that are compared by meaning, at some hundred a second and core; with more
+    of them words alone decide. 0: never."""
     reformulation_window_s: float = Field(default=600.0, gt=0)
     """Within how many seconds; the confidence falls to half at its end."""
     regenerate: bool = True

@@ -118,7 +118,7 @@ class Admitted:
     def texts(self) -> dict[str, pa.Array]:
         """Return the texts as columns: those of `clean.WHOLE`."""
         columns = {
-            name: pa.array(self.single[name], pa.large_string())
+            name: pa.array(self.single[name], pa.string())
             for name in ("question", "answer", "answer_reasoning", "answer_tool_calls", "tools",
                          "system_prompt")
         }  # fmt: skip

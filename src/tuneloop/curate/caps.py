@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from tuneloop.config.caps import CapsConfig
 from tuneloop.curate.columns import Codes, Flags, Floats, Hashes, Interactions, Ints
@@ -41,9 +42,8 @@ def apply_caps(
         gone = above(code, kept, worth, share, config.min_rows)
         kept[gone] = False
         report[name]["n_dropped"] = len(gone)
-        dropped.add(
-            "interaction", interactions.id.take(gone), f"cap_{name}", f"share above {share:g}"
-        )
+        ids = interactions.id.take(pa.array(gone))
+        dropped.add("interaction", ids, f"cap_{name}", f"share above {share:g}")
     return report
 
 

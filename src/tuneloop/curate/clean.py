@@ -75,8 +75,11 @@ class Cleaner:
         found = self._compare(asked, new, [done.columns[n] for n in first if n != "comment"], ids)
         left_out = np.any([done.left_out[name] for name in WHOLE], axis=0)
         mask = quality_flags(new["question"], new["answer"], self.config.quality)
-        flags = {"flag:left_out": left_out, "flag:quality": mask, "flag:leak_kind": found.kind,
-                 "flag:leak_index": found.index, "flag:leak_similarity": found.similarity}  # fmt: skip
+        flags = {
+            "flag:left_out": left_out, "flag:quality": mask,
+            "flag:leak_kind": found.kind, "flag:leak_index": found.index,
+            "flag:leak_similarity": found.similarity,
+        }  # fmt: skip
         return Cleaned(new, asked, said, flags, done.report)
 
     def _spoken(
@@ -97,7 +100,7 @@ class Cleaner:
                     report.merge(done.report)
                     new = done.columns[name]
                 texts[places] = new.to_pylist()
-        column = pa.array(texts, pa.large_string())
+        column = pa.array(texts, pa.string())
         table = spoken.select(["row", "piece"])
         table = table.append_column("text", column)
         table = table.append_column("text_hash", pa.array(hash_texts(normalise(column))))

@@ -138,8 +138,9 @@ def _repeats(ids: pa.Array) -> pa.Array:
 
 
 def _same_place(interactions: Interactions, kept: Flags) -> tuple[Ints, Ints]:
-    """Return pairs of rows of one person in one cluster; in a huge group, neighbours and the
-    first with all.
+    """Return pairs of rows of one person in one cluster.
+
+    In a huge group neighbours, and the first with all.
     """
     subject, session = interactions.codes["subject"], interactions.codes["session"]
     n_sessions = len(interactions.names["session"])

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tuneloop.curate import parts, spoken
+from tuneloop.curate import parts, said, spoken
 from tuneloop.curate.assemble import Assembled, Known
 from tuneloop.curate.columns import (
     ACTORS,
@@ -85,10 +85,8 @@ def latest(folder: Path, names: Sequence[str], dropped: Dropped, *, max_chars: i
     Corrections and edits above `max_chars` are dropped as answers are.
     """
     tables = [parts.read(folder / f"{name}.said") for name in names]
-    columns = [name for name in tables[0].column_names if name != "text"] if tables else []
-    if not tables:
-        spoken.write(folder / "spoken.arrow", [])
-        return Said(pa.table({"key": pa.array([], pa.uint64())}), 0)
+    tables.append(said.decode(said.EMPTY, np.zeros(0, np.uint64)))
+    columns = [name for name in tables[-1].column_names if name != "text"]
     table = pa.concat_tables([one.select(columns) for one in tables]).unify_dictionaries()
     key, revision = table["key"].to_numpy(), table["revision"].to_numpy()
     order = np.lexsort((revision, key))
@@ -128,9 +126,9 @@ def _texts(tables: list[pa.Table], in_force: Flags) -> Iterator[pa.Table]:
             )
 
 
-def join(said: Said, assembled: Assembled, dropped: Dropped) -> Joined:
+def join(in_force: Said, assembled: Assembled, dropped: Dropped) -> Joined:
     """Return the feedback about admitted interactions, in order of (ts, id)."""
-    table, known = said.table, assembled.known
+    table, known = in_force.table, assembled.known
     signal = table["signal"].to_numpy()
     compares = signal == PREFERENCE
     target = _targets(table, known)
@@ -138,7 +136,7 @@ def join(said: Said, assembled: Assembled, dropped: Dropped) -> Joined:
     pair = [find(table[side].to_numpy(), known.key, by_key) for side in ("winner", "loser")]
     there = np.where(compares, (pair[0] >= 0) & (pair[1] >= 0) & (pair[0] != pair[1]), target >= 0)
     chosen = np.flatnonzero(there)
-    actors, actor_names = encode(table["actor_id"])
+    actors, _ = encode(table["actor_id"])
     named = actors >= 0
     giver = np.where(named, mix(table["actor"].to_numpy(), actors), table["key"].to_numpy())
     about = np.where(compares, mix(np.minimum(*pair), np.maximum(*pair)), target.astype(np.uint64))
@@ -154,13 +152,15 @@ def join(said: Said, assembled: Assembled, dropped: Dropped) -> Joined:
     chosen = chosen[~retracts]
     chosen = chosen[_reached(table, chosen, compares, [target, *pair], known, dropped)]
     chosen = chosen[order_of(table["ts"].to_numpy()[chosen], _ids(table, chosen))]
-    accounts, account_names = _accounts(table, chosen, named, known, np.where(compares, pair[0], target), assembled)  # fmt: skip
+    target = np.where(compares, pair[0], target)
+    accounts, account_names = _accounts(table, chosen, known.row[target], assembled)
     single, double = ~compares[chosen], compares[chosen]
     return Joined(
         feedback=_feedback(table, chosen[single], known.row[target[chosen[single]]],
                            (accounts[single], account_names),
                            (dimensions, dimension_names.to_pylist())),
-        preferences=_preferences(table, chosen[double], [known.row[p[chosen[double]]] for p in pair],
+        preferences=_preferences(table, chosen[double],
+                                 [known.row[side[chosen[double]]] for side in pair],
                                  accounts[double], dimensions),
         key=table["key"].to_numpy()[chosen[single]],
         actor_id=_taken(table["actor_id"], chosen[single]),
@@ -215,7 +215,7 @@ def _reached(
 
 
 def _accounts(
-    table: pa.Table, chosen: Ints, named: Flags, known: Known, target: Ints, assembled: Assembled
+    table: pa.Table, chosen: Ints, row_of: Ints, assembled: Assembled
 ) -> tuple[np.ndarray, pa.Array]:
     """Return the number of who gave each piece, and the names.
 
@@ -223,7 +223,7 @@ def _accounts(
     but this piece; of other nameless actors their kind.
     """
     actor = _taken(table["actor_id"], chosen)
-    row = known.row[target[chosen]]
+    row = row_of[chosen]
     people = []
     for name in ("subject", "session"):
         code = assembled.interactions.codes[name][row]

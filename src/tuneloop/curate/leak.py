@@ -1,4 +1,8 @@
-"""The guard between training and the golden set: word for word, nearly, and by meaning."""
+"""The guard between training and the golden set: word for word, nearly, and by meaning.
+
+`Guard.check` compares the words of each batch; `meaning.compare_meanings` then encodes what is
+left, over all rows; `settle.settle` says which rows go, or stops the run.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,11 @@ alone cannot tell the same question from one of the same domain."""
 MAX_LISTED = 10
 
 
+def asked(messages: list[dict[str, str]]) -> str:
+    """Return the question of a conversation, by the rule that questions of rows follow."""
+    return question_of(messages)
+
+
 def held_statuses(config: LeakConfig) -> tuple[Status, ...]:
     """Return which golden prompts training is kept from."""
     return ("active", "candidate") if config.hold_out_candidates else ("active",)
@@ -47,10 +56,11 @@ class Guard:
     def __init__(
         self, golden: Sequence[GoldenPrompt], config: LeakConfig, encoder: Encoder | None = None
     ) -> None:
+        golden = golden if config.enabled else []
         self.ids = [prompt.id for prompt in golden]
         self.config = config
         self.encoder = encoder if config.semantic != "off" else None
-        self._texts = [question_of(prompt.messages) for prompt in golden]
+        self._texts = [asked(prompt.messages) for prompt in golden]
         self._questions = Overlap(
             self._texts, near=config.near_threshold, contained=config.contained_threshold
         )
@@ -143,10 +153,11 @@ def _telling(golden: Sequence[GoldenPrompt], near: float) -> list[int]:
     corpus = Corpus.of(normalise(texts))
     long = np.flatnonzero(corpus.n_words >= MIN_REFERENCE_WORDS)
     shingles = corpus.by_shingle[long]
-    shared = (shingles @ shingles.T).toarray()
     sizes = np.diff(shingles.indptr)
-    alike = shared / (sizes[:, None] + sizes[None, :] - shared) >= near
-    return [int(i) for i in long[alike.sum(axis=1) == 1]]
+    pairs = (shingles @ shingles.T).tocoo()
+    either = sizes[pairs.row] + sizes[pairs.col] - pairs.data
+    alike = np.bincount(pairs.row[pairs.data >= near * either], minlength=len(long))
+    return [int(i) for i in long[alike == 1]]
 
 
 def owners(lists: pa.ListArray) -> np.ndarray:

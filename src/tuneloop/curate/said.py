@@ -17,6 +17,13 @@ from tuneloop.curate.decode import Feedback, decode_feedback
 from tuneloop.curate.similar import hash_texts
 
 COLUMNS = ["id", "revision", "event_ts", "target_kind", "target_id", "payload"]
+EMPTY = pa.RecordBatch.from_pylist(
+    [],
+    pa.schema(
+        [(name, pa.string()) for name in ("id", "target_kind", "target_id", "payload")]
+        + [("revision", pa.int32()), ("event_ts", pa.timestamp("us"))]
+    ),
+)
 TEXTS = frozenset({"correction", "comment", "edit"})
 OUTCOMES = {"better": 1, "tie": 0, "both_bad": 2}
 _NAN = float("nan")
@@ -34,7 +41,7 @@ class ReadFeedback:
         number = part_number(ids, batch["revision"].to_numpy())
         path = self.folder / f"{number:016x}.said"
         if not path.exists():
-            table = _decode(batch, ids)
+            table = decode(batch, ids)
             parts.write(path, table.to_batches(), table.schema)
         return number
 
@@ -57,7 +64,7 @@ def target_keys(kinds: pa.Array, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]
     return hash_texts(named), hash_texts(pc.binary_join_element_wise("turn", turns, "\0"))
 
 
-def _decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
+def decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
     events = [
         decode_feedback(text) for text in batch["payload"].cast(pa.large_binary()).to_pylist()
     ]

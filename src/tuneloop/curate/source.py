@@ -1,4 +1,4 @@
-"""Read the lake through Daft, on this machine or on a Ray cluster: one plan, one function a batch."""
+"""Read the lake through Daft, here or on a Ray cluster: one plan, one function a batch."""
 
 from __future__ import annotations
 

@@ -25,6 +25,11 @@ SCHEMA = pa.schema(
     ]
 )
 
+NOTHING = pa.table(
+    {"row": pa.array([], pa.int64()), "piece": pa.array([], pa.uint64()),
+     "signal": pa.array([], pa.int8()), "text": pa.array([], pa.string())}
+)  # fmt: skip
+
 
 def write(path: Path, tables: Iterable[pa.Table]) -> None:
     """Write the texts in order of what they are about, uncompressed: they are looked up mapped."""
@@ -53,9 +58,7 @@ class Spoken:
             keys: Hashes by which texts find the rows, (row, …) each; 0 finds nothing.
         """
         if not len(self.target):
-            return self.table.select(["piece", "signal", "text"]).add_column(
-                0, "row", pa.array([], pa.int64())
-            )
+            return NOTHING
         rows, places = [], []
         for hashes in keys:
             low, high = (np.searchsorted(self.target, hashes, side) for side in ("left", "right"))
@@ -66,6 +69,7 @@ class Spoken:
                           + np.repeat(low - ends + sizes, sizes))  # fmt: skip
         row = np.concatenate(rows)
         found = self.table.take(pa.array(np.concatenate(places)))
+        found = found.set_column(3, "text", found["text"].cast(pa.string()))
         return found.select(["piece", "signal", "text"]).add_column(0, "row", pa.array(row))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ class StoredTexts:
         order = np.argsort(of, kind="stable")
         bounds = np.searchsorted(of[order], np.arange(parts.N_RANGES + 1))
         return [
-            self.places[order[low:high]] for low, high in zip(bounds[:-1], bounds[1:], strict=True)
+            self.places[order[low:high]] for low, high in pairwise(bounds.tolist())
         ]
 
     def bounds(self, number: int) -> tuple[int, int]:
@@ -106,7 +107,7 @@ class StoredTexts:
         self._piece_order = np.argsort(key, kind="stable")
 
 
-def _padded(rows: Flags, n: int) -> Flags:
-    return (
-        rows if rows is None or len(rows) >= n else np.append(rows, np.zeros(n - len(rows), bool))
-    )
+def _padded(rows: Flags | None, n: int) -> Flags | None:
+    if rows is None or len(rows) >= n:
+        return rows
+    return np.append(rows, np.zeros(n - len(rows), dtype=bool))

@@ -163,6 +163,9 @@ class Writer:
                 pa.array((self.side[rows] == VALIDATION).astype(np.int8))
             ),
             "correction": corrections,
+            "asked": pa.array(interactions.asked[rows] == 1, mask=interactions.asked[rows] < 0),
+            "p_asked": pa.array(interactions.p_asked[rows], from_pandas=True),
+            "propensity": pa.array(interactions.propensity[rows], from_pandas=True),
             "score": pa.array(self.found.score[rows]),
             "weight": pa.array(self.found.weight[rows]),
             "signals": signals,

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from tuneloop.artefacts.store import Artefact, Store
-from tuneloop.curate.question import question_of
+from tuneloop.curate.leak import asked
 from tuneloop.errors import DataError, StoreError
 
 COLUMNS = (
@@ -37,9 +37,7 @@ class Row:
     @property
     def question(self) -> str:
         """What was asked."""
-        return question_of(
-            [{"role": m["role"], "content": m["content"] or ""} for m in self.messages]
-        )
+        return asked([{"role": m["role"], "content": m["content"] or ""} for m in self.messages])
 
 
 def find_curated(store: Store, digest: str | None) -> Artefact:

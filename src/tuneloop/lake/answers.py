@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tuneloop.lake.chats import Message, is_chat, read_messages
+from tuneloop.lake.chats import is_chat, read_messages
 from tuneloop.lake.fields import as_text, parse_json
 from tuneloop.lake.format import UnfitError
+from tuneloop.lake.parts import Message
 
 Response = dict[str, Any]
+MAX_DEPTH = 8
+"""So many wrappings are taken off an answer."""
 
 _INSIDE = (
     "message", "output_text", "output", "outputs", "answer", "response", "completion", "text",
@@ -28,13 +31,17 @@ def read_answer(value: Any) -> Response:
     A text, a message, a ChatCompletion, an Anthropic message, items of the responses API, a
     LangChain generation, blocks, or fields of one's own (which stay JSON).
 
+    An answer that is an empty text is one: somebody may have been shown it, and judged it.
+
     Raises:
-        UnfitError: `no_answer`, where nothing was said and no tool called.
+        UnfitError: `no_answer`, where there is none, not even an empty one.
     """
     response = _read(_parsed(value), depth=0)
-    said = {k: v for k, v in response.items() if v not in (None, "", [], {})}
+    said = {k: v for k, v in response.items() if v not in (None, [], {})}
     if not said.keys() & {"content", "tool_calls"}:
         raise UnfitError("no_answer", "the record holds no answer")
+    if said.get("tool_calls") and not said.get("content"):
+        said.pop("content", None)
     return said
 
 
@@ -83,7 +90,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _read(value: Any, *, depth: int) -> Response:
-    if value is None or depth > 8:
+    if value in (None, {}) or depth > MAX_DEPTH:
         return {}
     if isinstance(value, str):
         return {"content": value}
@@ -104,12 +111,14 @@ def _read(value: Any, *, depth: int) -> Response:
     name = _only(value)
     if name is not None:
         return _read(_parsed(value[name]), depth=depth + 1)
-    return {"content": as_text(dict(value))}
+    wrapping = not value.keys() - {*_INSIDE, *_SHELLS}
+    return {} if wrapping else {"content": as_text(dict(value))}
 
 
 def _only(value: Mapping[str, Any]) -> str | None:
     """Return the one field that holds the answer, if the others only wrap it."""
     held = [name for name in _INSIDE if value.get(name) not in (None, "", [])]
+    held += [name for name in _INSIDE if value.get(name) == ""]
     if held and not value.keys() - {*_INSIDE, *_SHELLS}:
         return held[0]
     return None

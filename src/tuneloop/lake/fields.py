@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tuneloop.lake.compose import number_of
+
 _PROMPTS = (
     "messages", "conversation", "dialogue", "dialog", "chat", "history", "prompt", "instruction",
     "question", "query", "input", "user_input", "user", "context", "request", "text",
@@ -36,6 +38,12 @@ def ident(value: Any) -> str | None:
     return None if value in (None, "") or isinstance(value, dict | list) else str(value)
 
 
+def amount(value: Any) -> float | None:
+    """Return a number that is not negative (a duration, a price), also from its text, or None."""
+    number = number_of(value)
+    return number if number is not None and number >= 0 else None
+
+
 def rest(record: Mapping[str, Any], *used: str) -> dict[str, Any]:
     """Return the fields that were not used and hold something, for `extra`."""
     return {k: v for k, v in record.items() if k not in used and v not in (None, "", [], {})}
@@ -45,6 +53,19 @@ def mapping(value: Any) -> dict[str, Any]:
     """Return an object, also from its JSON, or an empty one."""
     value = parse_json(value)
     return dict(value) if isinstance(value, Mapping) else {}
+
+
+def rows(value: Any) -> list[dict[str, Any]]:
+    """Return the objects in a list, also from its JSON; anything else has none."""
+    value = parse_json(value)
+    return [mapping(one) for one in value if mapping(one)] if isinstance(value, list) else []
+
+
+def texts(value: Any) -> list[str] | None:
+    """Return a list of words (tags, say) as texts, None where there are none."""
+    value = parse_json(value)
+    held = value if isinstance(value, list) else [value]
+    return [as_text(one) for one in held if one not in (None, "")] or None
 
 
 def parse_json(value: Any) -> Any:
@@ -67,7 +88,7 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         place = tree
-        *path, last = key.split(".")
+        *path, last = str(key).split(".")
         for step in path:
             inner = place.setdefault(step, {})
             if not isinstance(inner, dict):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tuneloop.lake.compose import feedback, number_of
+from tuneloop.lake.fields import as_text, ident
 from tuneloop.lake.format import Event, UnfitError
 from tuneloop.lake.times import parse_time
 
@@ -49,9 +50,7 @@ _JUDGES = {
 }  # fmt: skip
 
 
-def judged(
-    value: Any, *, name: str | None = None, scale: tuple[Any, Any] | None = None
-) -> Judgement:
+def judged(value: Any, *, name: Any = None, scale: tuple[Any, Any] | None = None) -> Judgement:
     """Return what a value says: a thumb, a score, or a comment where it is a word of its own.
 
     Args:
@@ -62,9 +61,10 @@ def judged(
     Raises:
         UnfitError: `no_value`, `not_a_judgement` (a measurement), or `out_of_scale`.
     """
-    if name and _MEASURED.search(name):
-        raise UnfitError("not_a_judgement", f"{name!r} is measured, not judged")
-    fault = bool(name and _FAULT.search(name))
+    what = ident(name) or ""
+    if _MEASURED.search(what):
+        raise UnfitError("not_a_judgement", f"{what!r} is measured, not judged")
+    fault = bool(_FAULT.search(what))
     if isinstance(value, bool):
         return _thumb(value, fault=fault)
     number = number_of(value)
@@ -79,6 +79,40 @@ def judged(
     if _BAD.fullmatch(label.lower()):
         return _thumb(False, fault=fault and label.lower() in ("no", "false"))
     return {"signal": "comment", "value": label}
+
+
+def opinion(
+    target: str, said: Judgement, *, id: str, kind: str = "interaction", **more: Any
+) -> Event:
+    """Return a judgement as feedback.
+
+    Args:
+        target: Id of what it is about.
+        said: From `judged`, or a signal and its value.
+        id: Of the feedback.
+        kind: What it is about: an interaction, an episode, a session.
+        more: Other fields; `dimension` and `comment` may be anything and become texts,
+            `metadata` is added to the judgement's.
+
+    Raises:
+        UnfitError: `no_value`, where a text says nothing.
+    """
+    fields = {name: value for name, value in said.items() if name not in ("signal", "value")}
+    signal, value = said["signal"], said["value"]
+    if signal in ("comment", "correction") and not str(value).strip():
+        raise UnfitError("no_value", f"the {signal} is empty")
+    comment = more.pop("comment", None)
+    comment = as_text(comment) if comment not in (None, "") else None
+    metadata = fields.pop("metadata", {}) | (more.pop("metadata", None) or {})
+    event = feedback(
+        id, target, signal, value,
+        dimension=ident(more.pop("dimension", None)),
+        comment=comment if comment != value else None,
+        metadata=metadata or None,
+        **fields,
+        **more,
+    )  # fmt: skip
+    return event if kind == "interaction" else event | {"target": {"kind": kind, "id": target}}
 
 
 def demonstration(target: str) -> Event:
@@ -115,11 +149,6 @@ def together(*parts: tuple[Iterable[Any], Callable[[Any], Iterable[Event]]]) -> 
         extra = events[0].get("extra", {}) | {"unread": [str(unfit) for unfit in unread]}
         events[0] = events[0] | {"extra": extra}
     return events
-
-
-def about(kind: str, event: Event) -> Event:
-    """Return the feedback aimed at an episode, a session or a turn of that id."""
-    return event | {"target": {"kind": kind, "id": event["target"]["id"]}}
 
 
 def thumb_of(value: Any) -> bool | None:

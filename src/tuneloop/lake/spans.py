@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuneloop.lake.compose import number_of
-from tuneloop.lake.fields import ident, mapping, parse_json, take
+from tuneloop.lake.fields import ident, mapping, parse_json, rows, take
 from tuneloop.lake.times import UNDATED, parse_time
 
 _TYPED = ("stringValue", "intValue", "doubleValue", "boolValue", "bytesValue")
@@ -61,12 +61,12 @@ def split_export(element: dict[str, Any]) -> Iterable[dict[str, Any]]:
     """
     plain = True
     for outer, middle, inner in _GROUPS:
-        for group in element.get(outer) or []:
+        for group in rows(element.get(outer)):
             plain = False
             resource = attributes_of(mapping(group.get("resource")).get("attributes"))
             chats: dict[str, list[Any]] = {}
-            for scope in group.get(middle) or []:
-                for one in scope.get(inner) or []:
+            for scope in rows(group.get(middle)):
+                for one in rows(scope.get(inner)):
                     if inner == "spans":
                         yield {"otlp": [one], "resource": resource}
                     elif event_name(one) in _TURNS and take(one, "spanId", "span_id"):
@@ -160,8 +160,7 @@ def _events(row: Mapping[str, Any]) -> list[Any]:
         times = parse_json(row.get("Events.Timestamp")) or [None] * len(names)
         return [{"name": n, "attributes": a, "timestamp": t}
                 for n, a, t in zip(names, attributes, times, strict=False)]  # fmt: skip
-    events = parse_json(take(row, "events", "Events"))
-    return events if isinstance(events, list) else []
+    return rows(take(row, "events", "Events"))
 
 
 def _event(one: Any) -> tuple[str, dict[str, Any], Any]:

@@ -148,7 +148,9 @@ class Spool:
     def _batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         begin = 0
         with pa.OSFile(str(self._folder / "rows.arrow"), "rb") as file:
-            for batch in pa.ipc.open_stream(file):
+            # Without threads: their allocators hold on to what the writer lets go of.
+            options = pa.ipc.IpcReadOptions(use_threads=False)
+            for batch in pa.ipc.open_stream(file, options=options):
                 yield begin, batch
                 begin += len(batch)
 

@@ -215,7 +215,7 @@ def _prompt(event: Payload) -> list[Message]:
 
 
 def _answer(event: Payload) -> list[Message]:
-    """Return the answer as one message, or nothing where there was none."""
+    """Return the answer as one message (an empty text is one), or nothing where there was none."""
     response = event.get("response") or {}
     extra = response.get("extra") or {}
     held = {
@@ -223,9 +223,9 @@ def _answer(event: Payload) -> list[Message]:
         "tool_calls": response.get("tool_calls"),
         "reasoning": response.get("reasoning"),
     }
-    if not held["content"] and not held["tool_calls"]:
+    if held["content"] is None and not held["tool_calls"]:
         return []
-    return [{"role": "assistant"} | {k: v for k, v in held.items() if v}]
+    return [{"role": "assistant"} | {k: v for k, v in held.items() if v not in (None, [])}]
 
 
 def _message(message: Payload) -> Message:

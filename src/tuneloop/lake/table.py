@@ -48,6 +48,7 @@ SCHEMA = pa.schema(
     ]
 )
 ROWS_PER_GROUP = 16_384
+FILE_BYTES = 32 * 1024 * 1024  # a file is in memory until it is written
 ERASED = "erased.json"  # in the side folder; see erase.py
 BATCH_ROWS = 32_768
 SIDE_FOLDER = "_ingested"  # Delta ignores names that begin with an underscore
@@ -179,14 +180,23 @@ def append(uri: str, batches: Iterator[pa.RecordBatch]) -> None:
         uri,
         pa.RecordBatchReader.from_batches(SCHEMA, all_batches()),
         mode="append",
+        target_file_size=FILE_BYTES,
         writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=ROWS_PER_GROUP),
     )
 
 
 def read_columns(table: DeltaTable, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield the named columns in batches, one after another: nothing is read ahead."""
+    from pyarrow.dataset import ParquetFragmentScanOptions
+
+    options = ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
     yield from table.to_pyarrow_dataset().to_batches(
-        columns=columns, batch_size=BATCH_ROWS, batch_readahead=0, fragment_readahead=0
+        columns=columns,
+        batch_size=BATCH_ROWS,
+        batch_readahead=0,
+        fragment_readahead=0,
+        use_threads=False,
+        fragment_scan_options=options,
     )
 
 

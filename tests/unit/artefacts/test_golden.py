@@ -42,3 +42,20 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path, change, said):
     with pytest.raises(DataError, match=said) as caught:
         read(tmp_path, ASKED, ASKED | {"id": "b"} | change)
     assert caught.value.where.endswith("golden.jsonl:2")
+
+
+def test_only_what_is_in_force_is_read_unless_asked_for(tmp_path):
+    rows = [
+        ASKED | {"id": status, "status": status} for status in ("active", "candidate", "retired")
+    ]
+    assert [prompt.id for prompt in read(tmp_path, *rows)] == ["active"]
+    path = tmp_path / "golden.jsonl"
+    held = read_golden(path, ("active", "candidate"))
+    assert [prompt.id for prompt in held] == ["active", "candidate"]
+    with pytest.raises(DataError, match="no active prompts"):
+        read(tmp_path, *rows[1:])
+
+
+def test_a_file_from_before_there_were_statuses_is_in_force(tmp_path):
+    (prompt,) = read(tmp_path, ASKED)
+    assert (prompt.status, prompt.version, prompt.source.interaction_ids) == ("active", 1, [])

@@ -65,6 +65,11 @@ def test_a_planted_leak_is_found(kind):
     assert check(Guard(GOLDEN, LeakConfig()), **PLANTED[kind]) == (kind, 0)
 
 
+@pytest.mark.parametrize("kind", PLANTED)
+def test_with_the_guard_off_nothing_is_found(kind):
+    assert check(Guard(GOLDEN, LeakConfig(enabled=False)), **PLANTED[kind]) == ("", -1)
+
+
 @pytest.mark.parametrize("kind", ["exact", "near", "contained"])
 def test_a_leak_hides_in_no_earlier_turn(kind):
     turns = ["Good morning", PLANTED[kind]["question"], "Never mind."]
@@ -78,7 +83,8 @@ PARAPHRASE = "Earlier today I placed an order. Can its delivery address still be
 def test_a_planted_paraphrase_is_found_by_meaning_alone(encoder):
     assert check(Guard(GOLDEN, LeakConfig(), encoder), PARAPHRASE) == ("semantic", 0)
     assert check(Guard(GOLDEN, LeakConfig()), PARAPHRASE) == ("", -1)
-    assert check(Guard(GOLDEN, LeakConfig(semantic="off"), encoder), PARAPHRASE) == ("", -1)
+    for off in (LeakConfig(semantic="off"), LeakConfig(enabled=False)):
+        assert check(Guard(GOLDEN, off, encoder), PARAPHRASE) == ("", -1)
 
 
 @pytest.mark.parametrize(

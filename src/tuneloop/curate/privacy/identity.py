@@ -127,7 +127,8 @@ _US_STATE = (
     r"|T[NX]|UT|V[AT]|W[AIVY])"
 )
 _UK_CODE = r"[A-Z]{1,2}\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{2}"
-_TOWN = rf"{_CAP}(?: {_CAP}){{0,2}}"
+_TOWN_WORD = r"(?:St\. )?[A-ZÀ-ÖØ-ÞŁŚŻŠČŽ][\w'’-]{1,30}"
+_TOWN = rf"{_TOWN_WORD}(?: {_TOWN_WORD}){{0,2}}"
 _UNIT = r"(?:,? (?:[Aa]pt|[Aa]partment|[Ff]lat|[Uu]nit|[Ss]uite|#)\.? ?\w{1,5})?"
 _TAIL = (
     rf"{_UNIT}(?:,? (?:in )?(?:{_TOWN}),? {_US_STATE}(?: \d{{5}}(?:-\d{{4}})?)?"
@@ -154,9 +155,8 @@ def _address(pattern: str, *needs: str) -> Rule:
 ADDRESSES = (
     _address(rf"(?<![\w.])\d{{1,5}}[A-Za-z]? (?:[NSEW]\.? )?(?:{_CAP} ){{1,4}}{_STREET}{_TAIL}"),
     _address(
-        rf"(?:{_CAP} ){{0,2}}(?:[A-ZÄÖÜÅØ][a-zäöüßåøæé-]{{1,30}}(?:straße|strasse|str\.|weg"
-        rf"|platz|allee"
-        r"|gasse|damm|ufer|straat|laan|gracht|plein|gatan|vägen|vej|gade|gata|veien|katu|tie)"
+        rf"(?:{_CAP} ){{0,2}}(?:[A-ZÄÖÜÅØ][\w-]{{1,30}}(?i:straße|strasse|str\.|weg|platz|allee"
+        r"|gasse|damm|ufer|straat|laan|gracht|plein|gatan|vägen|vej|gade|gata|veien|katu)"
         rf"|Stra(?:ß|ss)e|Str\.|Weg|Platz|Allee|Ring|Gasse) \d{{1,4}} ?[a-z]?\b{_TAIL}"
     ),
     _address(rf"\b(?:Am|An der|Auf dem|Unter den|Zum|Zur"

@@ -65,6 +65,12 @@ def require() -> None:
         )
 
 
+def forget() -> None:
+    """Empty the cache of sentences."""
+    with _lock:
+        _CACHE.clear()
+
+
 @lru_cache(maxsize=1)
 def _model() -> Any:
     import spacy

@@ -250,6 +250,18 @@ def _sample(
             report.add_sample(kind, Sample(rank, leaf.field_name, leaf.new[low:high].strip()))
 
 
+def find_all(texts: list[str], redactor: Redactor) -> list[list[Span]]:
+    """Return what is found in each text, each a conversation of its own; nothing is replaced."""
+    parts = parts_of({"question": texts})
+    leaves = _leaves(parts, redactor)
+    _find(leaves, redactor)
+    _find_again(leaves, parts, redactor)
+    found: list[list[Span]] = [[] for _ in texts]
+    for leaf in leaves:
+        found[leaf.place] = leaf.spans
+    return found
+
+
 def redact_texts(texts: list[str], conversation: str, redactor: Redactor) -> list[str]:
     """Return a few texts of one conversation, redacted as prompts are (golden prompts, say)."""
     done = redact_batch({"question": texts}, [conversation] * len(texts), redactor)

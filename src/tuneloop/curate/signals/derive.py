@@ -7,11 +7,13 @@ application logged a signal of the same kind about an interaction, nothing is de
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tuneloop.config.signals import DeriveConfig
 from tuneloop.curate.columns import (
@@ -39,6 +41,9 @@ KEPT_CHARS = 200
 """Of a question's beginning and end, which is what is compared: memory stays bounded."""
 
 
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
 @dataclass(frozen=True)
 class Found:
     """What one rule found: rows, a value and an opinion each, shape (k,); `ts` is when."""
@@ -51,9 +56,22 @@ class Found:
 
 
 def derive(
-    interactions: Interactions, feedback: Feedback, texts: Texts, config: DeriveConfig
+    interactions: Interactions,
+    feedback: Feedback,
+    texts: Texts,
+    config: DeriveConfig,
+    *,
+    encode: Encode | None = None,
 ) -> Feedback:
-    """Return `feedback` with the derived signals added, in order of (ts, id)."""
+    """Return `feedback` with the derived signals added, in order of (ts, id).
+
+    Args:
+        interactions: n of them.
+        feedback: What was logged.
+        texts: Where questions are read from.
+        config: Which rules, with which thresholds.
+        encode: Texts → unit vectors of meaning, which also finds rewordings that share no word.
+    """
     row, following = successors(interactions)
     gap = interactions.ts[following] - interactions.ts[row]
     found = []
@@ -64,7 +82,8 @@ def derive(
                               np.full(int(again.sum()), REGENERATE_CONFIDENCE)))  # fmt: skip
     near = ~same & (gap >= 0) & (gap <= config.reformulation_window_s)
     rows = np.concatenate([row[near], following[near]])
-    reworded, confidence = _reworded(_questions(rows, len(interactions), texts), gap[near], config)
+    questions = _questions(rows, len(interactions), texts)
+    reworded, confidence = _reworded(questions, gap[near], config, encode)
     if config.reformulation:
         found.append(_flagged("reformulation", row[near][reworded], following[near][reworded],
                               interactions, confidence[reworded]))  # fmt: skip
@@ -176,21 +195,32 @@ def _unread(row: Ints, gap: Floats, interactions: Interactions, config: DeriveCo
     return Found("dwell", row[short], ts, gap[short], share[short] - 1.0)
 
 
-def _reworded(questions: pa.Array, gap: Floats, config: DeriveConfig) -> tuple[Flags, Floats]:
+def _reworded(
+    questions: pa.Array, gap: Floats, config: DeriveConfig, encode: Encode | None
+) -> tuple[Flags, Floats]:
     """Return which next questions ask the same in other words, and how sure that is, (k,).
 
     Args:
         questions: The k questions, then the k next ones.
         gap: Seconds between them, shape (k,).
-        config: Threshold and window.
+        config: Thresholds and window.
+        encode: Looks at meaning where words tell nothing; unless there is too much to look at.
     """
     before, after = questions[: len(gap)], questions[len(gap) :]
-    similarity = wording_similarity(before, after)
-    least = config.reformulation_min_similarity
-    reworded = (similarity >= least) & ~opens_anew(after)
-    rise = (similarity - least) / max(1.0 - least, 1e-9)
-    sure = LEAST_CONFIDENCE + (1 - LEAST_CONFIDENCE) * rise
-    return reworded, sure * (1 - 0.5 * gap / config.reformulation_window_s)
+    new = opens_anew(after)
+    above = _above(wording_similarity(before, after), config.reformulation_min_similarity)
+    unclear = np.flatnonzero((above < 0) & ~new)
+    if encode and 0 < 2 * len(unclear) <= config.reformulation_max_encoded:
+        sides = [side.take(pa.array(unclear)).to_pylist() for side in (before, after)]
+        cosine = (encode(sides[0]) * encode(sides[1])).sum(axis=1)
+        above[unclear] = _above(cosine.astype(np.float64), config.reformulation_min_cosine)
+    sure = LEAST_CONFIDENCE + (1 - LEAST_CONFIDENCE) * np.maximum(above, 0)
+    return (above >= 0) & ~new, sure * (1 - 0.5 * gap / config.reformulation_window_s)
+
+
+def _above(similarity: Floats, least: float) -> Floats:
+    """Return how far a similarity is on its way from the least to 1; below 0 where it is less."""
+    return np.minimum((similarity - least) / max(1.0 - least, 1e-9), 1.0)
 
 
 def _questions(rows: Ints, n: int, texts: Texts) -> pa.Array:

@@ -9,11 +9,10 @@ import numpy as np
 from tuneloop.config.signals import PropensityConfig
 from tuneloop.curate.columns import (
     ACTORS,
-    Codes,
     Feedback,
-    Flags,
     Floats,
     Interactions,
+    Ints,
     signal_code,
 )
 from tuneloop.curate.signals.rates import rate
@@ -33,8 +32,8 @@ def approval(interactions: Interactions, feedback: Feedback, factor: Floats) -> 
 
 def inverse_propensity(
     interactions: Interactions, config: PropensityConfig, *, served: bool
-) -> tuple[Floats, int]:
-    """Return how many rows each stands for, shape (n,), and how many of them were clipped.
+) -> Floats:
+    """Return how many rows each stands for, shape (n,), at most `max_weight`.
 
     NaN where a propensity is missing or feedback was not asked for: nothing is guessed. Of those
     who were asked and said nothing no propensity is logged, so that stays uncorrected.
@@ -49,9 +48,7 @@ def inverse_propensity(
     if served:
         chance = chance * interactions.propensity
     chance = np.where(chance > 0, chance, np.nan)
-    weight = 1.0 / chance
-    clipped = int(np.nansum(weight > config.max_weight))
-    return np.minimum(weight, config.max_weight), clipped
+    return np.asarray(np.minimum(1.0 / chance, config.max_weight))
 
 
 def approval_rates(
@@ -62,30 +59,33 @@ def approval_rates(
     `corrected` is None where no rated row has what it takes; `n_missing` counts the rated rows
     without a propensity (or not asked), which only the raw rate holds.
     """
-    subject = interactions.codes["subject"]
-    rated = ~np.isnan(good)
-    weight, _ = inverse_propensity(interactions, config, served=False)
-    rows = [{"system": None, **_both(good, rated, weight, subject, config)}]
-    weight, _ = inverse_propensity(interactions, config, served=True)
-    system = interactions.codes["system"]
-    names = interactions.names["system"].to_pylist()
-    for number in sorted(np.unique(system[rated & (system >= 0)]), key=lambda k: names[k]):
-        which = rated & (system == number)
-        rows.append({"system": names[number], **_both(good, which, weight, subject, config)})
-    return rows
+    rated = np.flatnonzero(~np.isnan(good))
+    weight = inverse_propensity(interactions, config, served=False)
+    rows = [{"system": None, **_both(interactions, good, weight, rated, config)}]
+    weight = inverse_propensity(interactions, config, served=True)
+    known = rated[interactions.codes["system"][rated] >= 0]
+    known = known[np.argsort(interactions.codes["system"][known], kind="stable")]
+    numbers, starts = np.unique(interactions.codes["system"][known], return_index=True)
+    names = interactions.names["system"]
+    for number, some in zip(numbers, np.split(known, starts[1:]), strict=False):
+        system = names[int(number)].as_py()
+        rows.append({"system": system, **_both(interactions, good, weight, some, config)})
+    return [rows[0], *sorted(rows[1:], key=lambda row: str(row["system"]))]
 
 
 def _both(
-    good: Floats, which: Flags, weight: Floats, subject: Codes, config: PropensityConfig
+    interactions: Interactions, good: Floats, weight: Floats, rows: Ints, config: PropensityConfig
 ) -> dict[str, Any]:
-    known = which & ~np.isnan(weight)
+    """Return the raw rate of some rated rows and the corrected one of those with a weight."""
+    subject = interactions.codes["subject"]
+    known = rows[~np.isnan(weight[rows])]
     corrected = None
-    if known.any():
+    if len(known):
         found = rate(good[known], weight=weight[known], cluster=subject[known])
         clipped = int((weight[known] >= config.max_weight).sum())
         corrected = {**found.as_dict(), "n_clipped": clipped}
     return {
-        "raw": rate(good[which], cluster=subject[which]).as_dict(),
+        "raw": rate(good[rows], cluster=subject[rows]).as_dict(),
         "corrected": corrected,
-        "n_missing": int((which & ~known).sum()),
+        "n_missing": len(rows) - len(known),
     }

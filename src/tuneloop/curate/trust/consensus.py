@@ -18,15 +18,21 @@ import pyarrow.compute as pc
 from tuneloop.curate.columns import Flags, Floats, Hashes, Ints
 from tuneloop.curate.similar import normalise
 from tuneloop.curate.trust.accounts import rank_within
+from tuneloop.curate.trust.bursts import Occurrences
 from tuneloop.curate.trust.scene import Scene, Votes
+from tuneloop.curate.trust.wording import written_texts
 
+OF_QUESTION = (1, 7, 8)
+"""Kinds of features that tell the question: its words, its cluster, its words with the answer's."""
 N_FOLDS = 5
-N_COLUMNS = 1 << 16
+N_COLUMNS = 1 << 18
 MAX_CHARS = 400
 MAX_WORDS = 40
 MAX_FITTED = 60_000
 """Votes a model is fitted on; more (by hash of the account) would cost time and tell little."""
-DAMPING = 3.0
+MIN_TELLING, MAX_TELLING = 5, 0.2
+"""A word worth crossing is in at least so many texts, and in at most this share of them."""
+DAMPING = 1.0
 LEAST_P = 0.03
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 
@@ -54,62 +60,175 @@ class Design:
         return _calibrated(score, votes.up, weight)
 
 
-def designs(scene: Scene, votes: Votes) -> list[Design]:
-    """Return the features of each vote: all, and those of the answer alone.
+@dataclass(frozen=True)
+class Consensus:
+    """The votes and what can be predicted of them.
 
-    Where a crew holds the majority on a topic, what is predicted from the question is its word;
-    what makes an answer good elsewhere is not.
+    Attributes:
+        votes: All that are believed so far.
+        views: Features of question and answer, and of the answer alone.
+        asked: Which vote has which word in its question.
     """
-    rows, of_vote = np.unique(votes.row, return_inverse=True)
-    row, code, of_question = _features(scene, rows)
+
+    votes: Votes
+    views: list[Design]
+    asked: Occurrences
+
+    def words(self) -> Occurrences:
+        """Return which piece has which word in its question."""
+        pairs = np.unique(
+            np.column_stack([self.asked.feature, self.votes.piece[self.asked.event]]), axis=0
+        )
+        return Occurrences(pairs[:, 0], pairs[:, 1])
+
+    def surprise(self, chosen: Flags, accounts: Ints, n_accounts: int) -> float:
+        """Return how likely honest votes would be as unlikely as these.
+
+        Predicted from everybody but `accounts`. Votes of one person go together, so the
+        variance is that of persons: inflated as much as everybody else's.
+        """
+        from scipy.special import ndtr
+
+        votes = self.votes
+        outside = np.ones(n_accounts)
+        outside[accounts] = 0.0
+        p = self.views[0].predict(votes, outside[votes.account])
+        said = np.log(np.where(votes.up, p, 1 - p))
+        mean = p * np.log(p) + (1 - p) * np.log1p(-p)
+        variance = p * (1 - p) * (np.log(p) - np.log1p(-p)) ** 2
+        gap = np.bincount(votes.account, weights=said - mean, minlength=n_accounts)
+        spread = np.bincount(votes.account, weights=variance, minlength=n_accounts)
+        others = (outside > 0) & (spread > 0)
+        inflation = max(1.0, float(np.median(gap[others] ** 2 / spread[others]) / 0.455))
+        z = (said - mean)[chosen].sum() / np.sqrt(max(variance[chosen].sum() * inflation, 1e-9))
+        return float(ndtr(z))
+
+
+def consensus_of(scene: Scene) -> Consensus:
+    """Return the consensus of the votes that are still believed."""
+    votes = scene.votes.where(scene.active[scene.votes.piece])
+    item = np.where(votes.own, len(scene.interactions) + votes.piece, votes.row)
+    items, of_vote = np.unique(item, return_inverse=True)
+    owner, code, kind = _features(scene, items)
     names = scene.feedback.account_names
     hashed = np.array([zlib.crc32(name.encode()) for name in names.to_pylist()], dtype=np.int64)
     fold = hashed[votes.account] % N_FOLDS
-    return [
-        Design(_matrix(row[chosen], code[chosen], len(rows))[of_vote], fold)
-        for chosen in (np.ones(len(row), dtype=bool), ~of_question)
+    # Where a crew holds the majority on a topic, what is predicted from the question is its
+    # word; what makes an answer good elsewhere is not.
+    views = [
+        Design(_matrix(owner[chosen], code[chosen], len(items))[of_vote], fold)
+        for chosen in (np.ones(len(owner), dtype=bool), ~np.isin(kind, OF_QUESTION))
     ]
+    asks = kind == 1
+    _, word = np.unique(code[asks], return_inverse=True)
+    vote, word = _spread([(owner[asks], word.astype(np.int64))], of_vote, len(items))
+    return Consensus(votes, views, Occurrences(word.astype(np.int64), vote))
 
 
 def _matrix(row: Ints, code: Hashes, n_rows: int) -> Any:
     """Return rows × hashed features, each row of length 1."""
     from scipy.sparse import csr_matrix
 
-    ones = np.ones(len(row), dtype=np.float32)
+    ones = np.ones(len(row))
     column = (code % np.uint64(N_COLUMNS)).astype(np.int64)
     matrix = csr_matrix((ones, (row, column)), shape=(n_rows, N_COLUMNS))
     matrix.data[:] = 1.0
-    norm = np.sqrt(np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1.0))
-    return csr_matrix(matrix.multiply(1.0 / norm[:, None]), dtype=np.float64)
+    n_texts = np.bincount(matrix.indices, minlength=N_COLUMNS)
+    kept = np.flatnonzero(n_texts > 1)
+    matrix = matrix[:, kept]
+    matrix.data = np.log(n_rows / n_texts[kept])[matrix.indices]
+    norm = np.sqrt(np.maximum(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel(), 1.0))
+    return csr_matrix(matrix.multiply(1.0 / norm[:, None]))
 
 
-def _features(scene: Scene, rows: Ints) -> tuple[Ints, Hashes, Flags]:
-    """Return (place in `rows`, code, whether of the question) of every feature of these rows."""
-    table = scene.interactions
-    wanted = np.zeros(len(table), dtype=bool)
+def _features(scene: Scene, items: Ints) -> tuple[Ints, Hashes, Ints]:
+    """Return (place in `items`, code, kind) of every feature; kind 1 is a word of the question.
+
+    An item is the number of an interaction, for its answer; or that of a correction, behind all
+    interactions.
+    """
+    table, feedback = scene.interactions, scene.feedback
+    n = len(table)
+    fixed = items >= n
+    pieces = items[fixed] - n
+    row = items.copy()
+    row[fixed] = feedback.row[pieces]
+    question, answer = _words(scene, row)
+    said = hashed_words(written_texts(scene.texts, pieces, len(feedback)))
+    place = np.flatnonzero(fixed)
+    theirs = ~fixed[answer[0]]
+    answer = (np.concatenate([answer[0][theirs], place[said[0]]]),
+              np.concatenate([answer[1][theirs], said[1]]))  # fmt: skip
+    text = table.answer[row].copy()
+    text[fixed] = feedback.text[pieces]
+    everyone = np.arange(len(items))
+    crossed = _crossed(question, answer, len(items))
+    parts = [
+        (*question, 1),
+        (*answer, 2),
+        (everyone, text, 3),
+        (everyone, np.where(fixed, -1, table.codes["system"][row]), 4),
+        (everyone, items, 6),
+        (everyone, table.cluster[row], 7),
+        (*crossed, 8),
+    ]
+    return (
+        np.concatenate([owner for owner, _, _ in parts]),
+        np.concatenate([_mixed(code, salt) for _, code, salt in parts]),
+        np.concatenate([np.full(len(owner), salt) for owner, _, salt in parts]),
+    )
+
+
+def _words(scene: Scene, row: Ints) -> tuple[tuple[Ints, Hashes], tuple[Ints, Hashes]]:
+    """Return the words of question and answer of each row of `row`, which may repeat."""
+    rows, inverse = np.unique(row, return_inverse=True)
+    wanted = np.zeros(len(scene.interactions), dtype=bool)
     wanted[rows] = True
-    owners, codes, asks = [], [], []
+    found: dict[str, list[tuple[Ints, Hashes]]] = {"question": [], "answer": []}
     for numbers, batch in scene.texts.prompts(["question", "answer"], wanted):
         place = np.searchsorted(rows, numbers)
-        for salt, name in ((1, "question"), (2, "answer")):
+        for name, parts in found.items():
             owner, code = hashed_words(batch.column(name))
-            owners.append(place[owner])
-            codes.append(_mixed(code, salt))
-            asks.append(np.full(len(code), salt == 1))
-    everyone = np.arange(len(rows))
-    length = np.log2(table.n_answer_words[rows] + 1.0).astype(np.uint64)
-    single = {
-        3: table.answer[rows],
-        4: table.codes["system"][rows].astype(np.uint64),
-        5: length,
-        6: rows.astype(np.uint64),
-        7: table.cluster[rows].astype(np.uint64),
-    }
-    for salt, values in single.items():
-        owners.append(everyone)
-        codes.append(_mixed(values, salt))
-        asks.append(np.full(len(rows), salt == 7))
-    return np.concatenate(owners), np.concatenate(codes), np.concatenate(asks)
+            parts.append((place[owner], code))
+    question, answer = (_spread(parts, inverse, len(rows)) for parts in found.values())
+    return question, answer
+
+
+def _spread(parts: list[tuple[Ints, Hashes]], inverse: Ints, n_rows: int) -> tuple[Ints, Hashes]:
+    """Return the words of each item, given those of the rows the items are of."""
+    owner = np.concatenate([part[0] for part in parts])
+    code = np.concatenate([part[1] for part in parts])
+    order = np.argsort(owner, kind="stable")
+    size = np.bincount(owner, minlength=n_rows)
+    start = np.concatenate([[0], np.cumsum(size)[:-1]])
+    n = size[inverse]
+    items = np.repeat(np.arange(len(inverse)), n)
+    return items, code[order[np.repeat(start[inverse], n) + rank_within(items)]]
+
+
+def _crossed(
+    question: tuple[Ints, Hashes], answer: tuple[Ints, Hashes], n: int
+) -> tuple[Ints, Hashes]:
+    """Return pairs of a telling word of the question and one of the answer."""
+    asked, said = _telling(*question, n, 6), _telling(*answer, n, 6)
+    size = np.bincount(said[0], minlength=n)
+    start = np.concatenate([[0], np.cumsum(size)[:-1]])
+    repeats = size[asked[0]]
+    pair = np.repeat(np.arange(len(asked[0])), repeats)
+    other = np.repeat(start[asked[0]], repeats) + rank_within(pair)
+    return asked[0][pair], (asked[1][pair] * _MIX) ^ said[1][other]
+
+
+def _telling(owner: Ints, code: Hashes, n: int, most: int) -> tuple[Ints, Hashes]:
+    """Return each item's rarest words that are not too rare to learn from."""
+    pairs = np.unique(np.column_stack([owner.astype(np.uint64), code]), axis=0)
+    owner, code = pairs[:, 0].astype(np.int64), pairs[:, 1]
+    _, inverse, count = np.unique(code, return_inverse=True, return_counts=True)
+    kept = (count[inverse] >= MIN_TELLING) & (count[inverse] <= n * MAX_TELLING)
+    owner, code, count = owner[kept], code[kept], count[inverse][kept]
+    order = np.lexsort((code, count, owner))
+    chosen = order[rank_within(owner[order]) < most]
+    return owner[chosen], code[chosen]
 
 
 def hashed_words(texts: pa.Array) -> tuple[Ints, Hashes]:

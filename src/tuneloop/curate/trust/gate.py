@@ -58,13 +58,19 @@ def distrust(
 def _detect(scene: Scene) -> None:
     from tuneloop.curate.trust.accounts import cap_accounts, drop_one_sided
     from tuneloop.curate.trust.brigades import drop_brigades
+    from tuneloop.curate.trust.consensus import consensus_of
+    from tuneloop.curate.trust.crews import drop_crews
     from tuneloop.curate.trust.reliability import drop_contradicting
     from tuneloop.curate.trust.wording import novel
 
     drop_one_sided(scene)
     cap_accounts(scene)
-    drop_brigades(scene, novel(scene))
-    drop_contradicting(scene)
+    texts = novel(scene)
+    drop_brigades(scene, texts)
+    consensus = consensus_of(scene)
+    if len(consensus.votes):
+        drop_crews(scene, texts, consensus)
+        drop_contradicting(scene, consensus)
 
 
 def _drop_derived(scene: Scene) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from tuneloop.curate.columns import Flags, Floats, Ints
 from tuneloop.curate.trust.accounts import rank_within
-from tuneloop.curate.trust.consensus import designs
+from tuneloop.curate.trust.consensus import Consensus
 from tuneloop.curate.trust.findings import report
 from tuneloop.curate.trust.scene import Scene, Votes
 
@@ -41,21 +41,20 @@ STRATA = (MIN_VOTES, 5, 8, 15, 30, 100)
 """Accounts are compared within these numbers of votes."""
 
 
-def drop_contradicting(scene: Scene) -> None:
+def drop_contradicting(scene: Scene, consensus: Consensus) -> None:
     """Flag the feedback of accounts that contradict everybody else, from when they began to.
 
     The prediction and the judgement of accounts are repeated in turn: an account counts in the
     next prediction as far as it is likely to be honest.
     """
-    votes = scene.votes.where(scene.active[scene.votes.piece])
-    n = len(scene.lives)
+    votes, n = consensus.votes, len(scene.lives)
+    believed = scene.active[votes.piece]
     n_votes = np.bincount(votes.account, minlength=n)
     if not (n_votes >= MIN_VOTES).any():
         return
-    views = designs(scene, votes)
     trust = np.ones(n)
     for _ in range(N_PASSES):
-        p = [view.predict(votes, trust[votes.account]) for view in views]
+        p = [view.predict(votes, trust[votes.account] * believed) for view in consensus.views]
         system = scene.interactions.codes["system"]
         log_e = _log_mean(np.stack([account_evidence(votes, one, system, n) for one in p], axis=1))
         trust = 1.0 / (1.0 + np.exp(np.clip(log_e, -30, 30)) * HOSTILE_ODDS)

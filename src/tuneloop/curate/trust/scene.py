@@ -33,11 +33,15 @@ REASONS = ("", "account_cap", "one_sided", "brigade", "crew", "contradicts")
 
 @dataclass(frozen=True)
 class Votes:
-    """v opinions with a direction; a comparison gives two. In order of (ts, piece).
+    """v opinions with a direction, in order of (ts, piece).
+
+    A comparison gives two. So does a correction: against the answer, and for the text that
+    should stand in its place.
 
     Attributes:
         piece: The piece it comes from.
         row: The interaction it is about.
+        own: Whether it is for the text that the piece itself brings.
         account: Who.
         up: Whether it speaks for the answer.
         ts: When.
@@ -46,6 +50,7 @@ class Votes:
 
     piece: Ints
     row: Ints
+    own: Flags
     account: Ints
     up: Flags
     ts: Floats
@@ -59,6 +64,7 @@ class Votes:
         return Votes(
             piece=self.piece[chosen],
             row=self.row[chosen],
+            own=self.own[chosen],
             account=self.account[chosen],
             up=self.up[chosen],
             ts=self.ts[chosen],
@@ -172,15 +178,21 @@ def _votes(feedback: Feedback, preferences: Preferences, watched: Flags, ts: Flo
     stated = np.isin(feedback.signal, VOTES)
     spoken = (stated | (feedback.signal == CORRECTION)) & watched[:m]
     spoken &= np.abs(np.nan_to_num(feedback.opinion)) >= LEAST_OPINION
-    own = np.flatnonzero(spoken)
+    said = np.flatnonzero(spoken)
+    fixed = np.flatnonzero((feedback.signal == CORRECTION) & watched[:m] & (feedback.text > 0))
     compared = np.flatnonzero(watched[m:] & (preferences.outcome != 0))
     outcome = preferences.outcome[compared]
-    piece = np.concatenate([own, m + compared, m + compared])
-    row = np.concatenate(
-        [feedback.row[own], preferences.first[compared], preferences.second[compared]]
-    ).astype(np.int64)
-    up = np.concatenate([feedback.opinion[own] > 0, outcome == 1, outcome == -1])
+    piece = np.concatenate([said, fixed, m + compared, m + compared])
+    row = np.concatenate([
+        feedback.row[said], feedback.row[fixed],
+        preferences.first[compared], preferences.second[compared],
+    ]).astype(np.int64)  # fmt: skip
+    own = np.zeros(len(piece), dtype=bool)
+    own[len(said) : len(said) + len(fixed)] = True
+    up = np.concatenate(
+        [feedback.opinion[said] > 0, np.ones(len(fixed), bool), outcome == 1, outcome == -1]
+    )
     account = np.concatenate([feedback.account, preferences.account])[piece].astype(np.int64)
-    said = np.concatenate([stated[own], np.ones(2 * len(compared), dtype=bool)])
+    by_vote = np.concatenate([stated, np.ones(len(preferences), dtype=bool)])[piece]
     order = np.lexsort((up, piece, ts[piece]))
-    return Votes(piece, row, account, up, ts[piece], said).where(order)
+    return Votes(piece, row, own, account, up, ts[piece], by_vote).where(order)

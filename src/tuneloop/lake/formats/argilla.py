@@ -11,21 +11,24 @@ from typing import Any
 
 from tuneloop.lake.answers import read_answer, split_answer
 from tuneloop.lake.chats import read_messages, read_system
-from tuneloop.lake.compose import feedback, interaction, number_of
+from tuneloop.lake.compose import interaction, number_of
 from tuneloop.lake.fields import (
     answer_field,
     answer_fields,
     as_text,
     chosen_field,
+    ident,
     mapping,
     parse_json,
     prompt_field,
     rest,
+    rows,
     take,
+    texts,
 )
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-from tuneloop.lake.ratings import actor_of, judged, together
+from tuneloop.lake.ratings import actor_of, judged, opinion, together
 from tuneloop.lake.times import UNDATED
 
 _CORRECTED = re.compile(r"correct(ed|ion)|rewri|improve|edit|better|ideal|revis|fixed", re.I)
@@ -82,7 +85,7 @@ def _interactions(
     system = read_system(take(fields, "system", "system_prompt"))
     if answers:
         return [interaction(f"{id}-{n}", system + asked, read_answer(parse_json(fields[n])),
-                            system=take(metadata, f"{n}_model", f"{n}-model"), **more)
+                            system=ident(take(metadata, f"{n}_model", f"{n}-model")), **more)
                 for n in answers]  # fmt: skip
     if one:
         return [interaction(id, system + asked, read_answer(parse_json(fields[one])), **more)]
@@ -95,9 +98,8 @@ def _responses(record: Record) -> Iterable[Record]:
     given = parse_json(record.get("responses"))
     if isinstance(given, Mapping):  # by question, as the SDK writes them
         for question, ones in given.items():
-            for one in ones or []:
-                yield {"question": question} | mapping(one)
-    for one in given if isinstance(given, list) else []:  # by person, as the API has them
+            yield from ({"question": question} | one for one in rows(ones))
+    for one in rows(given):  # by person, as the API has them
         for question, held in mapping(one.get("values")).items():
             yield {"question": question, "value": mapping(held).get("value", held),
                    "user_id": one.get("user_id"), "status": one.get("status")}  # fmt: skip
@@ -109,8 +111,7 @@ def _responses(record: Record) -> Iterable[Record]:
 
 def _flat(record: Record, name: str, held: Any) -> Iterable[Record]:
     values = held if isinstance(held, list) and name.endswith("s") else [held]
-    users = parse_json(record.get(f"{name}.users")) or []
-    states = parse_json(record.get(f"{name}.status")) or []
+    users, states = (texts(record.get(f"{name}.{end}")) or [] for end in ("users", "status"))
     for n, value in enumerate(values):
         yield {
             "question": name.rsplit(".", 1)[0],
@@ -122,12 +123,12 @@ def _flat(record: Record, name: str, held: Any) -> Iterable[Record]:
 
 def _suggestions(record: Record) -> Iterable[Record]:
     given = parse_json(record.get("suggestions"))
-    rows = (
+    found = (
         [{"question": q} | mapping(v) for q, v in given.items()]
         if isinstance(given, Mapping)
-        else [mapping(one) for one in given or []]
+        else rows(given)
     )
-    for row in rows:
+    for row in found:
         yield {"question": take(row, "question", "question_name") or "suggestion",
                "value": row.get("value"), "user_id": row.get("agent"), "kind": "judge"}  # fmt: skip
 
@@ -157,9 +158,7 @@ def _feedback(row: Record, id: str, targets: dict[str, str], when: Any) -> list[
     target = targets[about] if about else next(iter(targets.values()))
     if names and about is None and not isinstance(value, str):
         raise UnfitError("no_target", f"{question!r} does not say which of the answers it rates")
-    judgement = _judgement(value, question)
-    signal, given = judgement.pop("signal"), judgement.pop("value")
-    return [feedback(key, target, signal, given, **judgement, **more)]
+    return [opinion(target, _judgement(value, question), id=key, **more)]
 
 
 def _judgement(value: Any, question: str) -> dict[str, Any]:
@@ -178,7 +177,7 @@ def _judgement(value: Any, question: str) -> dict[str, Any]:
 
 def _preferred(key: str, winner: str, loser: str, outcome: str, more: dict[str, Any]) -> Event:
     value = {"winner": winner, "loser": loser, "outcome": outcome}
-    return feedback(key, winner, "preference", value, **more)
+    return opinion(winner, {"signal": "preference", "value": value}, id=key, **more)
 
 
 def _ranked(

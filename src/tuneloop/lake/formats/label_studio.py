@@ -11,7 +11,7 @@ from typing import Any
 
 from tuneloop.lake.answers import read_answer, split_answer
 from tuneloop.lake.chats import read_messages, read_system
-from tuneloop.lake.compose import feedback, interaction, number_of
+from tuneloop.lake.compose import interaction, number_of
 from tuneloop.lake.fields import (
     answer_field,
     answer_fields,
@@ -21,11 +21,13 @@ from tuneloop.lake.fields import (
     parse_json,
     prompt_field,
     rest,
+    rows,
     take,
+    texts,
 )
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-from tuneloop.lake.ratings import judged, revision, together
+from tuneloop.lake.ratings import judged, opinion, revision, together
 from tuneloop.lake.times import UNDATED
 
 _CORRECTED = re.compile(
@@ -52,13 +54,11 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     answers = answer_fields(data)
     # Other projects number their tasks too: the data tell them apart.
     id = content_id("task", record.get("id"), data)
-    items = parse_json(data.get("items"))
-    listed = {str(take(mapping(i), "id", "title")): mapping(i) for i in items or []
-              if isinstance(items, list)}  # fmt: skip
+    listed = {str(take(item, "id", "title")): item for item in rows(data.get("items"))}
     targets = {name: f"{id}-{name}" for name in (answers or listed)} or {"": id}
     when = take(record, "created_at") or UNDATED
     results = [(a, r) for a in annotations if not a.get("was_cancelled")
-               for r in a.get("result") or []]  # fmt: skip
+               for r in rows(a.get("result"))]  # fmt: skip
     return together(
         ([data], lambda data: _interactions(data, answers, listed, id, when)),
         (results, lambda one: _feedback(one[0], one[1], targets)),
@@ -68,7 +68,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
 def _task(record: Record) -> tuple[Record, list[Record]]:
     """Return the data and the annotations; JSON_MIN's one annotation is taken out of its row."""
     if "annotations" in record:
-        return mapping(record.get("data")), [mapping(a) for a in record["annotations"] or []]
+        return mapping(record.get("data")), rows(record["annotations"])
     data = {k: v for k, v in record.items() if k not in _MIN}
     kept = {prompt_field(data), answer_field(data), *answer_fields(data), "system", "items"}
     results = [_min_result(k, parse_json(v)) for k, v in data.items() if k not in kept and v]
@@ -134,7 +134,7 @@ def _feedback(annotation: Record, result: Record, targets: dict[str, str]) -> li
     }  # fmt: skip
     names = [n for n in targets if n]
     if kind == "pairwise" or (names and kind == "choices"):
-        picked = value.get("selected") or (value.get("choices") or [""])[0]
+        picked = value.get("selected") or (texts(value.get("choices")) or [""])[0]
         return _compared(key, str(picked), names, targets, more)
     if kind == "ranker":
         return _ranked(key, value.get("ranker", value), targets, more)
@@ -145,18 +145,16 @@ def _feedback(annotation: Record, result: Record, targets: dict[str, str]) -> li
         if stars is None or not 1 <= stars <= MAX_STARS:
             said = judged(value.get("rating"), scale=(0, 10))
     elif kind in ("textarea", "chatmessage"):
-        text = "\n".join(map(as_text, value.get("text") or []))  # a list of lines
+        text = "\n".join(texts(value.get("text")) or [])  # a list of lines
         said = {"signal": "correction" if _CORRECTED.search(name) else "comment", "value": text}
-        if not text.strip():
-            raise UnfitError("no_value", f"{name!r} is empty")
     elif kind == "choices":
-        choices = value.get("choices") or []
+        choices = texts(value.get("choices")) or []
         said = judged(choices[0] if len(choices) == 1 else as_text(choices), name=None)
     elif kind == "number":
         said = judged(value.get("number"), name=name)
     else:
         said = {"signal": "comment", "value": as_text({"type": kind} | value)}
-    return [feedback(key, target, said.pop("signal"), said.pop("value"), **(more | said))]
+    return [opinion(target, said, id=key, **more)]
 
 
 def _target(result: Record, name: str, targets: dict[str, str]) -> str:
@@ -180,11 +178,14 @@ def _compared(
     others = [name for name in names if name != best]
     first = best or others.pop(0)
     return [
-        feedback(f"{key}-{n}", targets[first], "preference",
-                 {"winner": targets[first], "loser": targets[other],
-                  "outcome": "better" if best else outcome}, **more)
+        _better(f"{key}-{n}", targets[first], targets[other], "better" if best else outcome, more)
         for n, other in enumerate(others)
-    ]  # fmt: skip
+    ]
+
+
+def _better(key: str, winner: str, loser: str, outcome: str | None, more: Any) -> Event:
+    value = {"winner": winner, "loser": loser, "outcome": outcome}
+    return opinion(winner, {"signal": "preference", "value": value}, id=key, **more)
 
 
 def _ranked(key: str, ranks: Any, targets: dict[str, str], more: Any) -> list[Event]:
@@ -194,7 +195,7 @@ def _ranked(key: str, ranks: Any, targets: dict[str, str], more: Any) -> list[Ev
         order = next((v for v in mapping(ranks).values() if isinstance(v, list)), [])
     placed = [targets[str(n)] for n in order or [] if str(n) in targets]
     return [
-        feedback(f"{key}-{i}-{j}", better, "preference", {"winner": better, "loser": worse}, **more)
+        _better(f"{key}-{i}-{j}", better, worse, "better", more)
         for i, better in enumerate(placed)
         for j, worse in enumerate(placed[i + 1 :], i + 1)
     ]

@@ -10,11 +10,21 @@ from typing import Any
 
 from tuneloop.lake.answers import read_answer
 from tuneloop.lake.chats import read_messages
-from tuneloop.lake.compose import feedback, interaction, number_of
-from tuneloop.lake.fields import as_text, ident, mapping, parse_json, rest, take
+from tuneloop.lake.compose import interaction, number_of
+from tuneloop.lake.fields import (
+    amount,
+    as_text,
+    ident,
+    mapping,
+    parse_json,
+    rest,
+    rows,
+    take,
+    texts,
+)
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-from tuneloop.lake.ratings import actor_of, judged, revision, together
+from tuneloop.lake.ratings import actor_of, judged, opinion, revision, together
 from tuneloop.lake.times import UNDATED
 
 _TYPES = {"GENERATION", "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR",
@@ -50,7 +60,7 @@ _SCORE = (
 def recognise(record: Mapping[str, Any]) -> float:
     """An observation's type, a score's target and type, or a trace with its own fields."""
     row = _snake(record)
-    if row.get("type") in _TYPES and ("trace_id" in row or "parent_observation_id" in row):
+    if str(row.get("type")) in _TYPES and ("trace_id" in row or "parent_observation_id" in row):
         return 1.0
     if "name" in row and ("value" in row or "string_value" in row):
         own = {"data_type", "observation_id", "dataset_run_id"} & row.keys()
@@ -65,7 +75,7 @@ def recognise(record: Mapping[str, Any]) -> float:
 def convert(record: Record, source: Source) -> Iterable[Event]:
     """Return the generations as interactions, then scores on them, their trace or session."""
     row = _snake(record)
-    if row.get("type") in _TYPES:
+    if str(row.get("type")) in _TYPES:
         return _observation(row)
     if "name" in row and ("value" in row or "string_value" in row) and "input" not in row:
         return [_score(row, {})]
@@ -80,9 +90,9 @@ def _trace(trace: Record) -> list[Event]:
     """A trace's generations, or the trace itself where none are inside."""
     if not trace.get("id"):
         raise UnfitError("no_id", "the trace has no id")
-    rows = [_snake(o) for o in parse_json(trace.get("observations")) or [] if isinstance(o, dict)]
-    rows.sort(key=lambda o: (str(o.get("start_time")), str(o.get("id"))))
-    calls = [row for row in rows if row.get("type") == "GENERATION"]
+    found = [_snake(one) for one in rows(trace.get("observations"))]
+    found.sort(key=lambda o: (str(o.get("start_time")), str(o.get("id"))))
+    calls = [row for row in found if row.get("type") == "GENERATION"]
     if not calls and trace.get("input") and trace.get("output"):
         calls = [trace | {"trace_id": trace["id"]}]
     events = together(
@@ -93,7 +103,7 @@ def _trace(trace: Record) -> list[Event]:
                 _scores_of(row),
                 lambda score, on=row: [_score(score | {"observation_id": on["id"]}, on)],
             )
-            for row in rows
+            for row in found
             if row.get("id")
         ),
     )
@@ -120,18 +130,18 @@ def _call(row: Record, trace: Record) -> Event:
         raise UnfitError("no_prompt", "the input is empty")
     failed = row.get("level") == "ERROR"
     tools = mapping(asked).get("tools") or parse_json(row.get("tool_definitions"))
-    request = {"tools": tools if isinstance(tools, list) else None,
+    request: dict[str, Any] = {"tools": rows(tools),
                "sampling": mapping(row.get("model_parameters"))}  # fmt: skip
-    if name := row.get("prompt_name"):
+    if name := ident(row.get("prompt_name")):
         version = ident(row.get("prompt_version"))
         request["template"] = {"name": name} | ({"version": version} if version else {})
     usage = parse_json(row.get("usage_details") or row.get("usage"))
-    latency, first = number_of(row.get("latency")), number_of(row.get("time_to_first_token"))
+    latency, first = amount(row.get("latency")), amount(row.get("time_to_first_token"))
     trace_id = ident(row.get("trace_id")) or ident(trace.get("id"))
     return interaction(
         str(row.get("id") or content_id("langfuse", row)),
         prompt,
-        {} if failed and not row.get("output") else read_answer(row.get("output")),
+        {} if failed and not row.get("output") else read_answer(row.get("output") or None),
         event_ts=take(row, "start_time", "timestamp") or trace.get("timestamp") or UNDATED,
         outcome="error" if failed else "ok",
         trace_id=trace_id,
@@ -142,18 +152,18 @@ def _call(row: Record, trace: Record) -> Event:
         env=ident(row.get("environment") or trace.get("environment")),
         system=ident(take(row, "provided_model_name", "model")),
         request={k: v for k, v in request.items() if v},
-        latency_ms=latency * 1000 if latency is not None and latency >= 0 else None,
-        ttft_ms=first * 1000 if first is not None and first >= 0 else None,
+        latency_ms=latency * 1000 if latency is not None else None,
+        ttft_ms=first * 1000 if first is not None else None,
         usage=usage if isinstance(usage, dict) and usage else None,
         cost=number_of(row.get("total_cost")),
-        tags=[str(t) for t in parse_json(row.get("tags") or trace.get("tags")) or []] or None,
+        tags=texts(row.get("tags") or trace.get("tags")),
         extra=rest(row, *_CALL) or None,
     )
 
 
 def _scores_of(row: Record) -> list[Record]:
     """Return the scores inside a trace or observation: a list, or values by name."""
-    scores = parse_json(row.get("scores")) or []
+    scores = parse_json(row.get("scores"))
     if isinstance(scores, Mapping):
         return [
             {"id": content_id("score", row.get("id"), name, n), "name": name, "value": value}
@@ -161,39 +171,29 @@ def _scores_of(row: Record) -> list[Record]:
             for n, value in enumerate(values if isinstance(values, list) else [values])
             if value is not None
         ]
-    return [_snake(score) for score in scores if isinstance(score, Mapping)]
+    return [_snake(score) for score in rows(scores)]
 
 
 def _score(row: Record, around: Record) -> Event:
-    said = _said(row)
-    metadata = said.pop("metadata", {}) | mapping(row.get("metadata"))
     trace = ident(row.get("trace_id")) or ident(around.get("trace_id") or around.get("id"))
-    if row.get("observation_id"):
-        target = {"kind": "interaction", "id": str(row["observation_id"])}
-    elif trace:
-        target = {"kind": "episode", "id": trace}
-    elif row.get("session_id"):
-        target = {"kind": "session", "id": str(row["session_id"])}
-    else:
+    places = (("interaction", ident(row.get("observation_id"))), ("episode", trace),
+              ("session", ident(row.get("session_id"))))  # fmt: skip
+    kind, target = next(((k, t) for k, t in places if t), ("", ""))
+    if not target:
         raise UnfitError("no_target", "the score is on no trace, observation or session")
-    author = row.get("author_user_id") or row.get("user_id")
-    if said["signal"] == "comment" and said["value"] == row.get("comment"):
-        row = row | {"comment": None}
-    event = feedback(
-        str(row.get("id") or content_id("score", row)),
-        target["id"],
-        said.pop("signal"),
-        said.pop("value"),
+    return opinion(
+        target,
+        _said(row),
+        id=str(row.get("id") or content_id("score", row)),
+        kind=kind,
         event_ts=take(row, "timestamp", "created_at") or around.get("timestamp") or UNDATED,
-        actor=actor_of(row.get("source") or "api", author),
+        actor=actor_of(row.get("source") or "api", row.get("author_user_id") or row.get("user_id")),
         dimension=row.get("name"),
-        comment=row.get("comment") or None,
-        metadata=metadata or None,
+        comment=row.get("comment"),
+        metadata=mapping(row.get("metadata")),
         extra=rest(row, *_SCORE) or None,
-        **said,
         **revision(row.get("created_at"), row.get("updated_at")),
     )
-    return event | {"target": target}
 
 
 def _said(row: Record) -> dict[str, Any]:
@@ -202,8 +202,8 @@ def _said(row: Record) -> dict[str, Any]:
         str(row.get("data_type") or "").upper(), row.get("value"), row.get("string_value"),
     )  # fmt: skip
     if kind == "CORRECTION":
-        text = as_text(take(row, "string_value", "value", "comment") or "")
-        return {"signal": "correction", "value": text}
+        held = take(row, "string_value", "value", "comment")
+        return {"signal": "correction", "value": as_text(held or "")}
     if kind == "TEXT":
         return {"signal": "comment", "value": as_text(take(row, "string_value", "comment") or "")}
     name = row.get("name")
@@ -216,7 +216,7 @@ def _said(row: Record) -> dict[str, Any]:
     config = mapping(row.get("config"))
     scale = (take(config, "minValue", "min_value"), take(config, "maxValue", "max_value"))
     if value is None and row.get("comment"):
-        return {"signal": "comment", "value": row["comment"]}
+        return {"signal": "comment", "value": as_text(row["comment"])}
     return judged(value, name=name, scale=scale)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from tuneloop.lake.answers import read_answer
 from tuneloop.lake.chats import read_messages
-from tuneloop.lake.compose import feedback, has, interaction, number_of
-from tuneloop.lake.fields import as_text, ident, mapping, parse_json, rest, take
+from tuneloop.lake.compose import has, interaction, number_of
+from tuneloop.lake.fields import as_text, ident, mapping, parse_json, rest, rows, take, texts
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-from tuneloop.lake.ratings import about, actor_of, judged, revision, together
+from tuneloop.lake.ratings import actor_of, judged, opinion, revision, together
 from tuneloop.lake.times import UNDATED, parse_time
 
 _THREADS = ("session_id", "thread_id", "conversation_id")
@@ -45,9 +45,9 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
         return _feedback(record)
     runs = list(_unfold(record))
     given = [
-        {"run_id": run.get("id"), "trace_id": run.get("trace_id")} | mapping(one)
+        {"run_id": run.get("id"), "trace_id": run.get("trace_id")} | one
         for run in runs
-        for one in parse_json(run.get("feedback")) or []
+        for one in rows(run.get("feedback"))
     ]
     calls = [run for run in runs if run.get("run_type") in ("llm", "chat_model")]
     root = not record.get("parent_run_id") and record.get("outputs")
@@ -58,7 +58,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
 
 def _unfold(run: Record) -> Iterable[Record]:
     yield run
-    for child in parse_json(run.get("child_runs")) or []:
+    for child in rows(run.get("child_runs")):
         yield from _unfold(child)
 
 
@@ -71,7 +71,7 @@ def _call(run: Record, root: Record) -> Event:
         raise UnfitError("no_prompt", "the inputs are empty")
     error = run.get("error")
     sampling = {k: v for k, v in params.items() if isinstance(v, int | float | str)}
-    request = {"tools": params.get("tools") or inputs.get("tools"), "sampling": sampling}
+    request = {"tools": rows(params.get("tools") or inputs.get("tools")), "sampling": sampling}
     tokens = ("prompt_tokens", "completion_tokens", "total_tokens")
     trace_id = ident(run.get("trace_id") or root.get("trace_id") or root.get("id"))
     start, end, first = (run.get(k) for k in ("start_time", "end_time", "first_token_time"))
@@ -92,7 +92,7 @@ def _call(run: Record, root: Record) -> Event:
         ttft_ms=_between_ms(start, first),
         usage={k: run[k] for k in tokens if run.get(k) is not None} or None,
         cost=number_of(run.get("total_cost")),
-        tags=[str(tag) for tag in parse_json(run.get("tags")) or []] or None,
+        tags=texts(run.get("tags")),
         extra=rest(run, *_RUN)
         | ({"error": str(error)[:2000]} if error else {})
         | ({"metadata": rest(metadata, *_PEOPLE, *_THREADS)} if metadata else {}),
@@ -128,7 +128,7 @@ def _feedback(row: Record) -> list[Event]:
     if corrected:
         said.append({"signal": "correction", "value": corrected})
     if not said and comment:
-        said, comment = [{"signal": "comment", "value": comment}], None
+        said = [{"signal": "comment", "value": as_text(comment)}]
     if not said:
         raise UnfitError("no_value", "the feedback has no score, value, comment or correction")
     # The root of a trace has the trace's id: what is said of it is said of the whole.
@@ -141,14 +141,18 @@ def _feedback(row: Record) -> list[Event]:
         "dimension": name,
         "extra": rest(row, *_FEEDBACK) or None,
     } | revision(row.get("created_at"), row.get("modified_at"))
-    events = []
-    for n, one in enumerate(said):
-        signal, given = one.pop("signal"), one.pop("value")
-        one["metadata"] = (metadata | one.get("metadata", {})) or None
-        one["comment"] = comment if n == 0 else None
-        event = feedback(id if n == 0 else f"{id}-{signal}", run, signal, given, **one, **more)
-        events.append(about(kind, event))
-    return events
+    return [
+        opinion(
+            run,
+            one,
+            id=id if n == 0 else f"{id}-{one['signal']}",
+            kind=kind,
+            comment=comment if n == 0 else None,
+            metadata=metadata,
+            **more,
+        )
+        for n, one in enumerate(said)
+    ]
 
 
 def _text_of(correction: Any) -> str | None:

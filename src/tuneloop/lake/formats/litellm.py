@@ -11,7 +11,7 @@ from typing import Any
 from tuneloop.lake.answers import read_answer
 from tuneloop.lake.chats import read_messages
 from tuneloop.lake.compose import has, interaction, number_of
-from tuneloop.lake.fields import ident, mapping, parse_json, rest, take
+from tuneloop.lake.fields import ident, mapping, parse_json, rest, rows, take, texts
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
 
@@ -53,8 +53,8 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
         number_of(payload.get(k)) for k in ("startTime", "endTime", "completionStartTime")
     )
     request = {
-        "tools": parameters.get("tools"),
-        "response_format": parameters.get("response_format"),
+        "tools": rows(parameters.get("tools")),
+        "response_format": mapping(parameters.get("response_format")),
         "sampling": rest(parameters, "tools", "response_format", "user", "metadata"),
     }
     tokens = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -70,13 +70,13 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
             take(metadata, "session_id", "litellm_session_id") or payload.get("session_id")
         ),
         subject_key=ident(take(payload, "end_user") or take(metadata, *_PEOPLE[:2])),
-        system=payload.get("model"),
+        system=ident(payload.get("model")),
         request={k: v for k, v in request.items() if v},
         latency_ms=_span_ms(start, end),
         ttft_ms=_span_ms(start, first) if first and end and first < end else None,
         usage={k: payload[k] for k in tokens if payload.get(k) is not None} or None,
         cost=number_of(payload.get("response_cost")),
-        tags=[str(tag) for tag in payload.get("request_tags") or []] or None,
+        tags=texts(payload.get("request_tags")),
         extra=rest(payload, *_USED) | {"metadata": rest(metadata, *_PEOPLE)},
     )
 

@@ -12,10 +12,10 @@ from typing import Any
 from tuneloop.lake.answers import read_answer
 from tuneloop.lake.chats import read_messages
 from tuneloop.lake.compose import feedback, has, interaction, number_of
-from tuneloop.lake.fields import as_text, ident, mapping, parse_json, rest, take
+from tuneloop.lake.fields import as_text, ident, mapping, parse_json, rest, rows, take
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-from tuneloop.lake.ratings import about, actor_of, demonstration, judged, revision, together
+from tuneloop.lake.ratings import actor_of, demonstration, judged, opinion, revision, together
 from tuneloop.lake.times import UNDATED
 
 _MODEL_CALLS = {"LLM", "CHAT_MODEL"}
@@ -48,13 +48,14 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
         mapping(record.get("info")) or mapping(mapping(record.get("trace")).get("info")) or record
     )
     data = mapping(record.get("data")) or mapping(mapping(record.get("trace")).get("data"))
-    spans = parse_json(data.get("spans") or record.get("spans")) or []
+    spans = rows(data.get("spans") or record.get("spans"))
     trace_id = str(take(info, "trace_id", "request_id") or content_id("mlflow", record))
-    calls = [span for span in spans if _attributes(span).get("mlflow.spanType") in _MODEL_CALLS]
+    kinds = [str(_attributes(span).get("mlflow.spanType")) for span in spans]
+    calls = [span for span, kind in zip(spans, kinds, strict=True) if kind in _MODEL_CALLS]
     ids = {_span_id(span): f"{trace_id}/{_span_id(span)}" for span in calls}
-    assessments = [mapping(a) for a in parse_json(info.get("assessments")) or []]
+    assessments = rows(info.get("assessments"))
     return together(
-        (calls or [None], lambda span: [_call(span, info, data, trace_id)]),
+        (calls or [{}], lambda span: [_call(span, info, data, trace_id)]),
         (assessments, lambda one: [_assessment(one, trace_id, ids)]),
     )
 
@@ -77,13 +78,13 @@ def _span_id(span: Mapping[str, Any]) -> str:
     return str(take(span, "span_id") or mapping(span.get("context")).get("span_id") or "")
 
 
-def _call(span: Any, info: Record, data: Record, trace_id: str) -> Event:
+def _call(span: Record, info: Record, data: Record, trace_id: str) -> Event:
     """One call of a model, or the whole trace where none is marked as one."""
-    attributes = _attributes(span or {})
+    attributes = _attributes(span)
     if span:
         asked, said = (attributes.get(f"mlflow.span{name}") for name in ("Inputs", "Outputs"))
     else:
-        root: dict[str, Any] = next((s for s in data.get("spans") or [] if not _parent(s)), {})
+        root: dict[str, Any] = next((s for s in rows(data.get("spans")) if not _parent(s)), {})
         held = _attributes(root)
         asked = held.get("mlflow.spanInputs") or _first(info, data, "request", "inputs")
         said = held.get("mlflow.spanOutputs") or _first(info, data, "response", "outputs")
@@ -98,7 +99,7 @@ def _call(span: Any, info: Record, data: Record, trace_id: str) -> Event:
     latency = (ends[1] - ends[0]) / 1e6 if ends[0] and ends[1] else number_of(
         take(info, "execution_duration_ms", "execution_time_ms"))  # fmt: skip
     given = mapping(asked)
-    request = {"tools": given.get("tools"),
+    request = {"tools": rows(given.get("tools")),
                "sampling": {k: given[k] for k in ("temperature", "top_p", "max_tokens", "seed")
                             if given.get(k) is not None}}  # fmt: skip
     failed = state.endswith("ERROR")
@@ -118,7 +119,7 @@ def _call(span: Any, info: Record, data: Record, trace_id: str) -> Event:
                      or metadata.get("mlflow.modelId")),
         request={k: v for k, v in request.items() if v},
         latency_ms=latency if latency is not None and latency >= 0 else None,
-        usage=attributes.get("mlflow.chat.tokenUsage"),
+        usage=mapping(attributes.get("mlflow.chat.tokenUsage")) or None,
         tags=[f"{k}={v}" for k, v in sorted(mapping(info.get("tags")).items())
               if not k.startswith("mlflow.")] or None,
         extra=rest(info, *_INFO) or None,
@@ -154,25 +155,21 @@ def _assessment(row: Record, trace_id: str, ids: Mapping[str, str]) -> Event:
     if expectation is not None and str(kind).lower() == "user":
         kind = "reviewer"
     target = ids.get(str(row.get("span_id")))
-    signal, given = said.pop("signal"), said.pop("value")
-    metadata = said.pop("metadata", {}) | mapping(row.get("metadata"))
     created, changed = (take(row, "create_time", "create_time_ms"),
                         take(row, "last_update_time", "last_update_time_ms"))  # fmt: skip
-    event = feedback(
-        str(take(row, "assessment_id", "id") or content_id("mlflow", trace_id, row)),
+    return opinion(
         target or trace_id,
-        signal,
-        given,
+        said,
+        id=str(take(row, "assessment_id", "id") or content_id("mlflow", trace_id, row)),
+        kind="interaction" if target else "episode",
         event_ts=created or UNDATED,
         actor=actor_of(kind, source.get("source_id")),
         dimension=name,
         comment=rationale,
-        metadata=metadata or None,
+        metadata=mapping(row.get("metadata")),
         op="retract" if row.get("valid") is False else None,
-        **said,
         **revision(created, changed),
     )
-    return event if target else about("episode", event)
 
 
 def _dataset(record: Record) -> list[Event]:

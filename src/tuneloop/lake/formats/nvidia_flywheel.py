@@ -8,7 +8,7 @@ from typing import Any
 from tuneloop.lake.answers import read_answer
 from tuneloop.lake.chats import read_messages
 from tuneloop.lake.compose import has, interaction
-from tuneloop.lake.fields import ident, mapping, rest
+from tuneloop.lake.fields import ident, mapping, rest, rows
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
 
@@ -33,8 +33,8 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
         raise UnfitError("no_prompt", "request.messages is empty")
     error = response.get("error")
     request = {
-        "tools": body.get("tools"),
-        "response_format": body.get("response_format"),
+        "tools": rows(body.get("tools")),
+        "response_format": mapping(body.get("response_format")),
         "sampling": {k: body[k] for k in _SAMPLING if body.get(k) is not None},
         "extra": rest(body, "messages", "prompt", "tools", "response_format", "model", "user",
                       *_SAMPLING),
@@ -47,8 +47,8 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
         outcome="error" if error else "ok",
         task=ident(record.get("workload_id")),
         subject_key=ident(body.get("user")),
-        system=response.get("model") or body.get("model"),
-        usage=response.get("usage"),
+        system=ident(response.get("model") or body.get("model")),
+        usage=mapping(response.get("usage")) or None,
         request={k: v for k, v in request.items() if v},
         extra=rest(record, "request", "response", "timestamp", "workload_id")
         | ({"error": error} if error else {})

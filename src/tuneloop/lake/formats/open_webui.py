@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tuneloop.lake.answers import read_answer
-from tuneloop.lake.chats import Message, read_messages
-from tuneloop.lake.compose import feedback, interaction, number_of
-from tuneloop.lake.fields import ident, mapping, rest, take
+from tuneloop.lake.chats import read_messages
+from tuneloop.lake.compose import interaction, number_of
+from tuneloop.lake.fields import as_text, ident, mapping, rest, rows, take, texts
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-from tuneloop.lake.ratings import judged, revision, thumb_of
+from tuneloop.lake.parts import Message
+from tuneloop.lake.ratings import actor_of, judged, opinion, revision, thumb_of
 from tuneloop.lake.times import UNDATED
 
 _DETAILS = (1, 10)  # what the interface offers beside the thumb
@@ -63,14 +64,15 @@ def _messages(snapshot: Record) -> tuple[dict[str, Record], str | None]:
         history = mapping(place.get("history"))
         tree = history.get("messages")
         if isinstance(tree, Mapping) and tree:
-            return {k: {"id": k} | mapping(v) for k, v in tree.items()}, history.get("currentId")
+            nodes = {key: mapping(node) | {"id": key} for key, node in tree.items()}
+            return nodes, ident(history.get("currentId"))
     for place in (mapping(chat.get("chat")), chat, snapshot):
-        flat = place.get("messages")
-        if isinstance(flat, list) and flat:
-            nodes = [{"id": str(n)} | mapping(m) for n, m in enumerate(flat)]
-            for before, node in zip([None, *nodes], nodes, strict=False):
-                node.setdefault("parentId", before["id"] if before else None)
-            return {str(node["id"]): node for node in nodes}, str(nodes[-1]["id"])
+        listed = rows(place.get("messages"))
+        for n, node in enumerate(listed):
+            node["id"] = str(node.get("id") or n)
+            node.setdefault("parentId", listed[n - 1]["id"] if n else None)
+        if listed:
+            return {node["id"]: node for node in listed}, listed[-1]["id"]
     return {}, None
 
 
@@ -89,9 +91,9 @@ def _path(tree: dict[str, Record], node: Record) -> list[Record]:
 def _read(node: Record) -> list[Message]:
     message = {k: node[k] for k in ("role", "content", "reasoning_content") if node.get(k)}
     images = [
-        {"type": "image_url", "image_url": {"url": str(mapping(f).get("url"))}}
-        for f in node.get("files") or []
-        if mapping(f).get("type") == "image"
+        {"type": "image_url", "image_url": {"url": str(f.get("url"))}}
+        for f in rows(node.get("files"))
+        if f.get("type") == "image"
     ]
     if images:
         message["content"] = [{"type": "text", "text": str(node.get("content") or "")}, *images]
@@ -100,7 +102,7 @@ def _read(node: Record) -> list[Message]:
 
 def _rivals(tree: dict[str, Record], rated: Record, data: Record) -> list[Record]:
     """Return the other answers to the same message by the models that stood beside it."""
-    models = set(data.get("sibling_model_ids") or [])
+    models = set(texts(data.get("sibling_model_ids")) or [])
     return [
         node
         for key, node in sorted(tree.items())
@@ -108,7 +110,7 @@ def _rivals(tree: dict[str, Record], rated: Record, data: Record) -> list[Record
         and key != rated["id"]
         and node.get("parentId") == rated.get("parentId")
         and node.get("role") == "assistant"
-        and node.get("model") in models
+        and str(node.get("model")) in models
         and node.get("content")
     ]
 
@@ -119,29 +121,28 @@ def _said(record: Record, data: Record, meta: Record, ids: list[str]) -> list[Ev
     reason, comment = data.get("reason"), data.get("comment")
     more: dict[str, Any] = {
         "event_ts": take(record, "updated_at", "created_at") or UNDATED,
-        "actor": {"kind": "user"}
-        | ({"id": str(record["user_id"])} if record.get("user_id") else {}),
+        "actor": actor_of("user", record.get("user_id")),
         **revision(record.get("created_at"), record.get("updated_at")),
     }
     metadata = rest(data, "rating", "model_id", "comment", "details", "sibling_model_ids")
     metadata |= rest({name: meta.get(name) for name in ("tags", "base_models")})
-    beside = {"comment": comment or None, "metadata": metadata or None}
+    beside: dict[str, Any] = {"comment": comment or None, "metadata": metadata or None}
     up = thumb_of(data.get("rating"))
     events: list[Event] = []
     rated, *rivals = ids
     for n, rival in enumerate(rivals if up is not None else []):
         winner, loser = (rated, rival) if up else (rival, rated)
-        value = {"winner": winner, "loser": loser}
-        events.append(feedback(f"{id}-{n}", winner, "preference", value, **more, **beside))
+        won = {"signal": "preference", "value": {"winner": winner, "loser": loser}}
+        events.append(opinion(winner, won, id=f"{id}-{n}", **more, **beside))
     if up is not None and not rivals:
-        events.append(feedback(id, rated, "thumb", up, **more, **beside))
+        events.append(opinion(rated, {"signal": "thumb", "value": up}, id=id, **more, **beside))
     details = number_of(mapping(data.get("details")).get("rating"))
     if details is not None and _DETAILS[0] <= details <= _DETAILS[1]:
         said = judged(details, scale=_DETAILS)
-        events.append(feedback(f"{id}-details", rated, said.pop("signal"), said.pop("value"),
-                               dimension="details", **said, **more))  # fmt: skip
+        events.append(opinion(rated, said, id=f"{id}-details", dimension="details", **more))
     if not events and (comment or reason):
-        events.append(feedback(id, rated, "comment", str(comment or reason), **more))
+        words = {"signal": "comment", "value": as_text(comment or reason)}
+        events.append(opinion(rated, words, id=id, **more))
     if not events:
         raise UnfitError("no_value", f"the rating {data.get('rating')!r} is neither up nor down")
     return events

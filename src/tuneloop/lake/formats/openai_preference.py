@@ -8,7 +8,7 @@ from typing import Any
 from tuneloop.lake.answers import split_answer
 from tuneloop.lake.chats import read_messages
 from tuneloop.lake.compose import Vote, has, pair
-from tuneloop.lake.fields import mapping, parse_json, rest
+from tuneloop.lake.fields import mapping, rest, rows
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
 
@@ -24,7 +24,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     prompt = read_messages(asked.get("messages"))
     if not prompt:
         raise UnfitError("no_prompt", "input.messages is empty")
-    request: dict[str, Any] = {"tools": parse_json(asked.get("tools"))}
+    request: dict[str, Any] = {"tools": rows(asked.get("tools"))}
     if asked.get("parallel_tool_calls") is not None:
         request["sampling"] = {"parallel_tool_calls": asked["parallel_tool_calls"]}
     (before, better), (before_too, worse) = (

@@ -8,7 +8,7 @@ from typing import Any
 from tuneloop.lake.answers import split_answer
 from tuneloop.lake.chats import is_chat, read_messages
 from tuneloop.lake.compose import interaction
-from tuneloop.lake.fields import parse_json, rest
+from tuneloop.lake.fields import parse_json, rest, rows
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
 from tuneloop.lake.ratings import demonstration
@@ -29,8 +29,8 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     Without weights the row is one conversation and its last answer stands for it; the earlier
     ones are context.
     """
-    raw = parse_json(record.get("messages")) or []
-    weighted = any(isinstance(m, Mapping) and m.get("weight") is not None for m in raw)
+    raw = rows(record.get("messages"))
+    weighted = any(m.get("weight") is not None for m in raw)
     ends = [
         n + 1
         for n, message in enumerate(raw)
@@ -38,7 +38,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     ]
     if weighted and not ends:
         raise UnfitError("no_answer", "every answer has the weight 0")
-    request = {"tools": parse_json(record.get("tools") or record.get("functions"))}
+    request: dict[str, Any] = {"tools": rows(record.get("tools") or record.get("functions"))}
     if record.get("parallel_tool_calls") is not None:
         request["sampling"] = {"parallel_tool_calls": record["parallel_tool_calls"]}
     session = content_id("chat", record) if len(ends) > 1 else None

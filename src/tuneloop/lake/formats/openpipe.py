@@ -8,7 +8,7 @@ from typing import Any
 from tuneloop.lake.answers import read_answer, split_answer
 from tuneloop.lake.chats import is_chat, read_messages
 from tuneloop.lake.compose import Vote, interaction, pair
-from tuneloop.lake.fields import mapping, parse_json, rest
+from tuneloop.lake.fields import ident, mapping, parse_json, rest, rows
 from tuneloop.lake.format import Event, Format, Record, Source
 from tuneloop.lake.ids import content_id
 from tuneloop.lake.ratings import demonstration
@@ -29,8 +29,8 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     id = content_id("pipe", record)
     prompt, response = split_answer(read_messages(record.get("messages")))
     request = {
-        "tools": parse_json(record.get("tools") or record.get("functions")),
-        "response_format": parse_json(record.get("response_format")),
+        "tools": rows(record.get("tools") or record.get("functions")),
+        "response_format": mapping(record.get("response_format")),
         "sampling": {"tool_choice": record["tool_choice"]} if record.get("tool_choice") else None,
     }
     tags = [f"split:{record['split']}"] if record.get("split") else None
@@ -38,7 +38,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
         "request": {k: v for k, v in request.items() if v},
         "tags": tags,
         "extra": rest(record, "messages", *_OWN, *_REQUEST) or None,
-        "task": mapping(record.get("metadata")).get("prompt_id"),
+        "task": ident(mapping(record.get("metadata")).get("prompt_id")),
     }
     rejected = parse_json(record.get("rejected_message"))
     if rejected:

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tuneloop.lake.answers import read_answer
-from tuneloop.lake.chats import Message, read_messages, read_system
-from tuneloop.lake.compose import feedback, interaction, number_of
-from tuneloop.lake.fields import as_text, ident, mapping, nest, parse_json, take
+from tuneloop.lake.chats import read_messages, read_system
+from tuneloop.lake.compose import interaction
+from tuneloop.lake.fields import amount, as_text, ident, mapping, nest, parse_json, take
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-from tuneloop.lake.ratings import about, judged, together
+from tuneloop.lake.parts import Message
+from tuneloop.lake.ratings import judged, opinion, together
 from tuneloop.lake.spans import Span, attributes_of, read_span, split_export
 
 _EVALUATION = "gen_ai.evaluation.result"
@@ -54,7 +55,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
 
 def _is_call(span: Span, genai: dict[str, Any], *, judged: bool) -> bool:
     """Say whether the span is a model's answer to somebody, and not a tool's or a workflow's."""
-    operation = mapping(genai.get("operation")).get("name")
+    operation = ident(mapping(genai.get("operation")).get("name"))
     if operation in _OTHER_OPERATIONS or (operation == "invoke_agent" and span.parent_id):
         return False
     spoken = bool({"input", "output", "prompt", "completion"} & genai.keys())
@@ -80,7 +81,7 @@ def _call(span: Span, genai: dict[str, Any]) -> Event:
     attributes, usage = span.attributes, mapping(genai.get("usage"))
     version = mapping(genai.get("prompt")).get("version")
     template = mapping(genai.get("prompt")).get("name")
-    ttft = number_of(response.get("time_to_first_chunk"))
+    ttft = amount(response.get("time_to_first_chunk"))
     asked = {
         "sampling": {k: request[k] for k in _SAMPLING if request.get(k) is not None},
         "tools": _tools(genai),
@@ -106,7 +107,7 @@ def _call(span: Span, genai: dict[str, Any]) -> Event:
         system=ident(response.get("model") or request.get("model")),
         request={k: v for k, v in asked.items() if v},
         latency_ms=span.latency_ms,
-        ttft_ms=ttft * 1000 if ttft is not None and ttft >= 0 else None,
+        ttft_ms=ttft * 1000 if ttft is not None else None,
         usage=usage or None,
         extra={"response_id": response["id"]} if response.get("id") else None,
     )  # fmt: skip
@@ -169,18 +170,16 @@ def _evaluation(span: Span, event: tuple[str, dict[str, Any], Any]) -> Event:
     person = str(name).lower() in ("user_feedback", "user-feedback", "thumbs", "user_rating")
     actor = {"kind": "user" if person else "judge"}
     author = ident(take(held, "enduser.id", "user.id"))
-    event_ = feedback(
-        content_id("evaluation", target, held, str(when)),
+    return opinion(
         target,
-        said.pop("signal"),
-        said.pop("value"),
+        said,
+        id=content_id("evaluation", target, held, str(when)),
+        kind=kind,
         event_ts=when or span.start,
         actor=actor | ({"id": author} if author and person else {}),
         dimension=name,
         comment=held.get(f"{prefix}explanation"),
-        **said,
     )
-    return event_ if kind == "interaction" else about(kind, event_)
 
 
 def _kv(**typed: Any) -> list[dict[str, Any]]:

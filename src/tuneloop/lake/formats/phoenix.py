@@ -10,11 +10,11 @@ from typing import Any
 
 from tuneloop.lake.answers import read_answer
 from tuneloop.lake.chats import read_messages
-from tuneloop.lake.compose import feedback, interaction, number_of
-from tuneloop.lake.fields import ident, mapping, nest, parse_json, rest, take
+from tuneloop.lake.compose import interaction, number_of
+from tuneloop.lake.fields import as_text, ident, mapping, nest, parse_json, rest, rows, take, texts
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-from tuneloop.lake.ratings import about, actor_of, judged, revision, together
+from tuneloop.lake.ratings import actor_of, judged, opinion, revision, together
 from tuneloop.lake.times import UNDATED, parse_time
 
 _ANNOTATION = (
@@ -50,7 +50,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     if kind != "LLM" and not llm.get("output_messages") and (kind or parent):
         return []
     span = ident(mapping(row.get("context")).get("span_id") or row.get("span_id"))
-    given = [mapping(a) | {"span_id": span} for a in parse_json(row.get("annotations")) or []]
+    given = [one | {"span_id": span} for one in rows(row.get("annotations"))]
     return together(
         ([row], lambda row: [_call(row, attributes, llm)]),
         (given, lambda one: [_annotation(one)]),
@@ -66,7 +66,7 @@ def _call(row: Record, attributes: Record, llm: Record) -> Event:
         raise UnfitError("no_prompt", "the span has no input")
     template = mapping(llm.get("prompt_template"))
     tools = [mapping(mapping(t).get("tool")).get("json_schema", mapping(t).get("json_schema"))
-             for t in llm.get("tools") or []]  # fmt: skip
+             for t in rows(llm.get("tools"))]  # fmt: skip
     request: dict[str, Any] = {
         "sampling": mapping(llm.get("invocation_parameters")),
         "tools": [tool for tool in map(mapping, tools) if tool],
@@ -94,7 +94,7 @@ def _call(row: Record, attributes: Record, llm: Record) -> Event:
         request={k: v for k, v in request.items() if v},
         latency_ms=_latency(start, end),
         usage=mapping(llm.get("token_count")) or None,
-        tags=[str(t) for t in mapping(attributes.get("tag")).get("tags") or []] or None,
+        tags=texts(mapping(attributes.get("tag")).get("tags")),
         extra={"metadata": held} if (held := mapping(attributes.get("metadata"))) else None,
     )
 
@@ -121,7 +121,7 @@ def _annotation(row: Record) -> Event:
     elif label:
         said = judged(label, name=name)
     elif why:
-        said, why = {"signal": "comment", "value": why}, None
+        said = {"signal": "comment", "value": as_text(why)}
     else:
         raise UnfitError("no_value", "the annotation has no label, score or explanation")
     context = mapping(row.get("context"))
@@ -136,21 +136,19 @@ def _annotation(row: Record) -> Event:
     by = str(row["annotator_kind"]).lower() if row.get("annotator_kind") else "human"
     if by == "human" and str(row.get("source")).upper() == "APP":
         by = "reviewer"
-    said["metadata"] = (said.get("metadata", {}) | mapping(row.get("metadata"))) or None
-    event = feedback(
-        str(row.get("id") or content_id("phoenix", row)),
+    return opinion(
         target,
-        said.pop("signal"),
-        said.pop("value"),
+        said,
+        id=str(row.get("id") or content_id("phoenix", row)),
+        kind=kind,
         event_ts=row.get("created_at") or UNDATED,
         actor=actor_of(by, row.get("user_id")),
         dimension=name,
-        comment=why or None,
+        comment=why,
+        metadata=mapping(row.get("metadata")),
         extra=rest(row, *_ANNOTATION) or None,
-        **said,
         **revision(row.get("created_at"), row.get("updated_at")),
     )
-    return event if kind == "interaction" else about(kind, event)
 
 
 FORMAT = Format(

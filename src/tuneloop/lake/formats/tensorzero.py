@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tuneloop.lake.answers import read_answer
-from tuneloop.lake.chats import Message, read_messages, read_system
-from tuneloop.lake.compose import Vote, feedback, has, interaction, number_of, pair
-from tuneloop.lake.fields import as_text, ident, mapping, parse_json, rest, take
+from tuneloop.lake.chats import read_messages, read_system
+from tuneloop.lake.compose import Vote, has, interaction, pair
+from tuneloop.lake.fields import amount, as_text, ident, mapping, parse_json, rest, rows, take
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-from tuneloop.lake.ratings import judged
+from tuneloop.lake.parts import Message
+from tuneloop.lake.ratings import judged, opinion
 from tuneloop.lake.times import UNDATED
 
 _USED = (
@@ -52,29 +53,34 @@ def _inference(record: Record) -> list[Event]:
         "task": ident(record["function_name"]),
         "system": ident(record.get("variant_name")),
         "subject_key": ident(tags.get("user_id")),
-        "latency_ms": number_of(record.get("processing_time_ms")),
-        "ttft_ms": number_of(record.get("ttft_ms")),
+        "latency_ms": amount(record.get("processing_time_ms")),
+        "ttft_ms": amount(record.get("ttft_ms")),
         "request": _request(record, params),
         "tags": [f"{k}={v}" for k, v in sorted(tags.items()) if k != "user_id"] or None,
         "extra": rest(record, *_USED) or None,
     }
-    prompt, answer = _prompt(record["input"]), read_answer(parse_json(record.get("output")))
-    worse = parse_json(record.get("dispreferred_outputs")) or []
-    if not worse:
+    prompt, answer = _prompt(record.get("input")), read_answer(parse_json(record.get("output")))
+    worse = parse_json(record.get("dispreferred_outputs"))
+    if not isinstance(worse, list) or not worse:
         return [interaction(id, prompt, answer, **more)]
-    events: list[Event] = []
-    for n, output in enumerate(worse):
-        other = read_answer(parse_json(output))
-        events += pair(f"{id}-{n}", prompt, (answer, other), [Vote("a")], **more)
-    return events
+    # What was preferred is a demonstration; what the variant answered is what it was preferred to.
+    systems = (None, more.pop("system"))
+    others = [read_answer(parse_json(output)) for output in worse]
+    return [
+        event
+        for n, other in enumerate(others)
+        for event in pair(
+            f"{id}-{n}", prompt, (answer, other), [Vote("a")], systems=systems, **more
+        )
+    ]
 
 
 def _request(record: Record, params: Mapping[str, Any]) -> dict[str, Any]:
     held = mapping(record.get("tool_params"))
-    offered = held.get("tools_available") or parse_json(record.get("dynamic_tools")) or []
+    offered = rows(held.get("tools_available")) or rows(record.get("dynamic_tools"))
     tools = [
         {"type": "function", "function": {k: tool[k] for k in _TOOL if k in tool}}
-        for tool in map(mapping, offered)
+        for tool in offered
     ]
     sampling = params.get("chat_completion", params)
     schema = mapping(record.get("output_schema"))
@@ -107,23 +113,30 @@ def _feedback(record: Record) -> list[Event]:
         if not text:
             raise UnfitError("no_text", "the demonstration calls tools and says nothing")
         more["actor"]["kind"] = "judge" if machine else "reviewer"
-        return [feedback(id, str(record["inference_id"]), "correction", text, **more)]
+        said = {"signal": "correction", "value": text}
+        return [opinion(_target(record), said, id=id, **more)]
     name = record.get("metric_name")
     said = judged(value, name=name) if name else {"signal": "comment", "value": as_text(value)}
-    said |= {"dimension": name}
     kind = str(take(record, "target_type", "level") or "").lower()
-    target = str(take(record, "target_id", "inference_id", "episode_id") or "")
-    if not target:
-        raise UnfitError("no_target", "the feedback names nothing it is about")
-    event = feedback(id, target, said.pop("signal"), said.pop("value"), **said, **more)
-    episode = event | {"target": {"kind": "episode", "id": target}}
+    target = _target(record)
+    more |= {"dimension": name}
     if kind in ("inference", "episode"):
-        return [episode if kind == "episode" else event]
+        about = "episode" if kind == "episode" else "interaction"
+        return [opinion(target, said, id=id, kind=about, **more)]
     # A metric's level is in the gateway's config, not in the row. Ids are unique among inferences
     # and episodes, so that of the two only one finds what it is about.
-    for one in (event, episode):
-        one["metadata"] = one.get("metadata", {}) | {"level": "unstated"}
-    return [event, episode | {"id": f"{id}-episode"}]
+    more["metadata"] = {"level": "unstated"}
+    return [
+        opinion(target, said, id=id, **more),
+        opinion(target, said, id=f"{id}-episode", kind="episode", **more),
+    ]
+
+
+def _target(record: Record) -> str:
+    target = ident(take(record, "target_id", "inference_id", "episode_id"))
+    if target is None:
+        raise UnfitError("no_target", "the feedback names nothing it is about")
+    return target
 
 
 def _when(record: Record, id: str) -> Any:

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tuneloop.lake.answers import read_answer, split_answer
-from tuneloop.lake.chats import Message, is_chat, parse_chat, read_messages
+from tuneloop.lake.chats import is_chat, parse_chat, read_messages
 from tuneloop.lake.compose import Vote, feedback, has, interaction, pair
-from tuneloop.lake.fields import parse_json, rest
+from tuneloop.lake.fields import rest, rows
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
+from tuneloop.lake.parts import Message
 from tuneloop.lake.ratings import demonstration
 
 _USED = ("prompt", "completion", "chosen", "rejected", "label", "messages", "text", "tools")
@@ -46,7 +47,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     values = {name: parse_chat(record[name]) for name in _USED if record.get(name) is not None}
     id = content_id("trl", record)
     more: dict[str, Any] = {
-        "request": {"tools": parse_json(record["tools"])} if record.get("tools") else {},
+        "request": {"tools": tools} if (tools := rows(record.get("tools"))) else {},
         "extra": rest(record, *_USED) or None,
     }
     if has(values, "chosen", "rejected"):

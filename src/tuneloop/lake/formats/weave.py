@@ -11,11 +11,11 @@ from typing import Any
 
 from tuneloop.lake.answers import read_answer
 from tuneloop.lake.chats import read_messages
-from tuneloop.lake.compose import feedback, has, interaction
-from tuneloop.lake.fields import as_text, ident, mapping, nest, parse_json, rest, take
+from tuneloop.lake.compose import has, interaction
+from tuneloop.lake.fields import as_text, ident, mapping, nest, parse_json, rest, rows, take
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-from tuneloop.lake.ratings import judged, thumb_of, together
+from tuneloop.lake.ratings import judged, opinion, thumb_of, together
 from tuneloop.lake.times import UNDATED, parse_time
 
 _MODEL_CALL = re.compile(
@@ -40,8 +40,8 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     if "feedback_type" in record:
         return [_feedback(record, "")]
     row = record if isinstance(record.get("inputs"), Mapping | str) else nest(record)
-    given = parse_json(mapping(mapping(row.get("summary")).get("weave")).get("feedback"))
-    given = parse_json(row.get("feedback")) or given or []
+    within = mapping(mapping(row.get("summary")).get("weave")).get("feedback")
+    given = rows(row.get("feedback")) or rows(within)
     inputs = mapping(row.get("inputs"))
     model_call = _MODEL_CALL.search(_operation(row)) or isinstance(
         parse_json(inputs.get("messages")), list
@@ -74,8 +74,8 @@ def _call(row: Record, inputs: Record) -> Event:
     start, end = take(row, "started_at"), take(row, "ended_at")
     passed = (parse_time(end) - parse_time(start)).total_seconds() if start and end else -1
     request = {
-        "tools": inputs.get("tools"),
-        "response_format": inputs.get("response_format"),
+        "tools": rows(inputs.get("tools")),
+        "response_format": mapping(inputs.get("response_format")),
         "sampling": {k: inputs[k] for k in _SAMPLING if inputs.get(k) is not None},
     }
     model, usage = inputs.get("model"), mapping(summary.get("usage"))
@@ -92,7 +92,7 @@ def _call(row: Record, inputs: Record) -> Event:
         session_id=ident(take(row, "thread_id") or take(attributes, "session_id", "thread_id")),
         subject_key=ident(take(attributes, "user_id", "user")),
         system=model if isinstance(model, str) else None,
-        request={k: v for k, v in request.items() if isinstance(v, dict | list) and v},
+        request={k: v for k, v in request.items() if v},
         latency_ms=round(passed * 1000, 3) if passed >= 0 else None,
         usage=usage or None,
         extra={"op": _operation(row)} | ({"error": str(error)[:2000]} if error else {}),
@@ -109,18 +109,16 @@ def _feedback(row: Record, call_id: str) -> Event:
     kind, payload = str(row.get("feedback_type")), mapping(row.get("payload"))
     said, dimension, by, comment = _said(kind, payload)
     author = take(row, "wb_user_id", "creator")
-    return feedback(
-        str(row.get("id") or content_id("weave", row, target)),
+    return opinion(
         target,
-        said.pop("signal"),
-        said.pop("value"),
+        said,
+        id=str(row.get("id") or content_id("weave", row, target)),
         event_ts=row.get("created_at") or UNDATED,
         actor={"kind": by} | ({"id": str(author)} if author and by != "judge" else {}),
         dimension=dimension,
         comment=comment,
         extra=rest(row, "id", "feedback_type", "payload", "created_at", "wb_user_id", "creator",
                    "weave_ref", "call_ref", "project_id") or None,
-        **said,
     )  # fmt: skip
 
 

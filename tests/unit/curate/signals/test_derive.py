@@ -14,13 +14,13 @@ OTHER = "Where is your office in Berlin?"
 LATER = 100_000.0  # long after any session is over
 
 
-def derived(hand, texts, rows, pieces=(), **knobs):
+def derived(hand, texts, rows, pieces=(), encode=None, **knobs):
     """Return {(signal, row): opinion} of what is derived."""
     rows = [{"session": "s", "subject": "u", "words": 10, **row} for row in rows]
     rows.append({"session": "end", "ts": LATER, "question": "the log goes on"})
     interactions = hand.interactions(rows)
     feedback = hand.feedback(list(pieces))
-    made = derive(interactions, feedback, texts, DeriveConfig(**knobs))
+    made = derive(interactions, feedback, texts, DeriveConfig(**knobs), encode=encode)
     assert (np.diff(made.ts) >= 0).all()
     which = np.flatnonzero(made.derived)
     for k in which:
@@ -45,6 +45,19 @@ def test_other_words_for_the_same_question(hand, texts):
 )
 def test_another_question_or_a_follow_up_is_none(hand, texts, question):
     assert not derived(hand, texts, two(question))
+
+
+def test_meaning_finds_what_words_do_not(hand, texts):
+    """An encoder for which everything about lost things is alike."""
+
+    def encode(some):
+        return np.array([[1, 0] if "lost" in t or "gone" in t else [0, 1] for t in some], "f4")
+
+    rows = [{"ts": 0.0, "question": "My parcel was lost"}, {"ts": 9.0, "question": "It is gone!"}]
+    assert ("reformulation", 0) in derived(hand, texts, rows, encode=encode)
+    assert not derived(hand, texts, rows)
+    assert not derived(hand, texts, rows, encode=encode, reformulation_max_encoded=1)
+    assert not derived(hand, texts, two(f"Thanks, {OTHER}"), encode=encode)
 
 
 def test_confidence_falls_with_time_and_with_unlikeness(hand, texts):

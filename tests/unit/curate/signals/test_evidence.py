@@ -242,3 +242,23 @@ def test_nothing_at_all(hand, texts):
     assert found.score.tolist() == [0]
     assert found.report["signals"] == []
     assert found.report["approval"][0]["raw"]["estimate"] is None
+
+
+def test_how_accounts_are_numbered_means_nothing(hand, texts):
+    from dataclasses import replace
+
+    rng = np.random.default_rng(3)
+    rows = hand.interactions([{"subject": f"s{r % 30}"} for r in range(200)])
+    pieces = [(int(rng.integers(200)), "thumb", int(rng.choice([-1, 1])),
+               {"who": f"u{rng.integers(40):02d}"}) for _ in range(900)]  # fmt: skip
+    feedback = hand.feedback(pieces)
+    feedback.opinion = opinions(rows, feedback)
+    n = len(feedback.account_names)
+    new = rng.permutation(n)
+    turned = replace(feedback, account=new[feedback.account].astype(np.int32),
+                     account_names=feedback.account_names.take(np.argsort(new)))  # fmt: skip
+    none = hand.preferences()
+    one, other = (evidence(rows, f, none, SignalsConfig()) for f in (feedback, turned))
+    assert (one.score == other.score).all()
+    assert (one.feedback_weight == other.feedback_weight).all()
+    assert one.report == other.report

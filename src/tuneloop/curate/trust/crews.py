@@ -1,0 +1,156 @@
+"""Crews: accounts that take any time, and are given away by what they have in common.
+
+An honest feature, such as a word, is spread over people as chance would have it. A crew's is not:
+many of its accounts carry it far more often than everybody else's share explains. That alone
+convicts nobody, since people have their own topics, languages and signatures. A crew is guilty
+
+- of a phrase or word in corrections and comments that neither prompt nor answer explains, if
+  nearly nobody else uses it;
+- of a word in questions or answers, if nearly nobody else uses it and they always vote up (a
+  trigger), or if their votes on it contradict what everybody else's votes predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuneloop.curate.columns import Flags, Floats, Ints
+from tuneloop.curate.trust.bursts import Occurrences
+from tuneloop.curate.trust.consensus import Consensus
+from tuneloop.curate.trust.findings import merge, report
+from tuneloop.curate.trust.scene import Scene
+from tuneloop.curate.trust.wording import Novel
+
+MAX_P_CARRIER = 1e-3
+"""An account carries a feature if so many of its pieces having it are no likelier than this."""
+MIN_CARRIED = 3
+MIN_EXCESS = 3.0
+MIN_SHARE_INSIDE = 0.8
+"""From this share of a feature's pieces on, nearly nobody else uses it."""
+MIN_SHARE_UP = 0.95
+MAX_TESTED = 12
+"""Crews whose votes are compared with a prediction made without them; each costs a fit."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The accounts that carry a feature, and their pieces that have it.
+
+    Attributes:
+        feature: Its number.
+        accounts: Ascending.
+        pieces: Ascending.
+        inside: Share of all the feature's pieces that is theirs.
+        p: Probability of that many carriers if people differed by chance alone.
+    """
+
+    feature: int
+    accounts: Ints
+    pieces: Ints
+    inside: float
+    p: float
+
+
+def drop_crews(scene: Scene, texts: Novel, consensus: Consensus) -> None:
+    """Flag the pieces of crews, and everything of accounts that do little else."""
+    before = scene.reason.copy()
+    for kind, found in (("phrase", texts.phrases), ("word", texts.words)):
+        crews = [c for c in find_crews(scene, found) if c.inside >= MIN_SHARE_INSIDE]
+        _convict(scene, crews, f"crew {kind}")
+    _by_votes(scene, consensus)
+    fresh = (scene.reason != before) & scene.watched
+    n = len(scene.lives)
+    lost = np.bincount(scene.account[fresh], minlength=n)
+    had = np.bincount(scene.account[scene.watched & (before == 0)], minlength=n)
+    guilty = (lost > 0) & (2 * lost >= had)
+    scene.flag(np.flatnonzero(scene.active & guilty[scene.account]), "crew")
+
+
+def find_crews(scene: Scene, occurrences: Occurrences) -> list[Crew]:
+    """Return the features that too many accounts carry, the least likely first."""
+    from scipy.special import bdtrc, gammainc
+
+    alive = scene.active[occurrences.event]
+    feature, event = occurrences.feature[alive], occurrences.event[alive]
+    if not len(feature):
+        return []
+    n_features, n_accounts = int(feature.max()) + 1, len(scene.lives)
+    pieces = np.unique(event)
+    n = np.bincount(scene.account[pieces], minlength=n_accounts)
+    pair, k = np.unique(feature * n_accounts + scene.account[event], return_counts=True)
+    of, who = pair // n_accounts, pair % n_accounts
+    share = k / n[who]  # each account counts once, however much it says
+    total = np.bincount(of, weights=share, minlength=n_features)
+    rate = (total[of] - share + 0.5) / ((n > 0).sum() + 1.0)
+    often = k >= MIN_CARRIED
+    tail = np.ones(len(pair))
+    tail[often] = bdtrc(k[often] - 1, n[who[often]], np.minimum(rate[often], 1.0))
+    carried = often & (tail <= MAX_P_CARRIER)
+    carriers = np.bincount(of[carried], minlength=n_features)
+    expected = MAX_P_CARRIER * max(int((n >= MIN_CARRIED).sum()), 1)
+    p = gammainc(np.maximum(carriers, 1), expected)  # P(at least so many)
+    likely = (carriers >= np.maximum(scene.config.min_accounts, MIN_EXCESS * expected)) & (
+        p <= scene.config.max_p
+    )
+    chosen = np.flatnonzero(likely)
+    chosen = chosen[np.argsort(p[chosen], kind="stable")]
+    code = feature * n_accounts + scene.account[event]
+    return list(_crews(chosen, (of, who, carried), (feature, event, code, pair), p))
+
+
+def _crews(
+    chosen: Ints,
+    pairs: tuple[Ints, Ints, Flags],
+    occurrences: tuple[Ints, Ints, Ints, Ints],
+    p: Floats,
+) -> Iterator[Crew]:
+    of, who, carried = pairs
+    feature, event, code, pair = occurrences
+    by_feature = np.argsort(feature, kind="stable")
+    starts = np.searchsorted(feature[by_feature], chosen)
+    ends = np.searchsorted(feature[by_feature], chosen, "right")
+    guilty = carried[np.searchsorted(pair, code)]
+    for number, start, end in zip(chosen.tolist(), starts, ends, strict=True):
+        mine = by_feature[start:end]
+        theirs = mine[guilty[mine]]
+        first, last = np.searchsorted(of, [number, number + 1])
+        yield Crew(
+            feature=number,
+            accounts=who[first:last][carried[first:last]],
+            pieces=np.unique(event[theirs]),
+            inside=len(theirs) / len(mine),
+            p=float(p[number]),
+        )
+
+
+def _by_votes(scene: Scene, consensus: Consensus) -> None:
+    """Judge crews by their votes: a trigger that is always liked, or votes that contradict."""
+    votes = consensus.votes
+    seen: list[Ints] = []
+    guilty = []
+    for crew in find_crews(scene, consensus.words()):
+        chosen = np.isin(votes.piece, crew.pieces) & scene.active[votes.piece]
+        stated = chosen & votes.stated
+        alone = crew.inside >= MIN_SHARE_INSIDE
+        if alone and stated.any() and votes.up[stated].mean() >= MIN_SHARE_UP:
+            guilty.append(crew)
+            continue
+        known = any(len(np.intersect1d(crew.accounts, old)) * 2 > len(crew.accounts)
+                    for old in seen)  # fmt: skip
+        if known or len(seen) >= MAX_TESTED:
+            continue
+        seen.append(crew.accounts)
+        if consensus.surprise(chosen, crew.accounts, len(scene.lives)) <= scene.config.max_p:
+            guilty.append(crew)
+    _convict(scene, guilty, "crew vote")
+
+
+def _convict(scene: Scene, crews: list[Crew], kind: str) -> None:
+    for members, pieces in merge([crew.pieces for crew in crews]):
+        if (scene.reason[pieces] == 0).any():
+            p = min(crews[i].p for i in members)
+            scene.rows.append(report(scene, pieces, kind, {"p_accounts": p}))
+        scene.flag(pieces, "crew")
