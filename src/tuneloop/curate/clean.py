@@ -68,12 +68,16 @@ class Cleaner:
         conversations = pc.coalesce(sessions, ids)
         layers = _layers(spoken)
         first = _aligned(spoken, layers[0] if layers else {}, len(ids))
-        done = redact_batch({**columns, **first}, conversations, self.redactor, masked=["question"])
-        asked = done.masked.get("question", done.columns["question"])
-        new = {name: done.columns[name] for name in WHOLE}
+        # The question is part of the prompt, and what is found in it must not count twice.
+        question = {"question": columns["question"]}
+        alone = redact_batch(question, conversations, self.redactor, masked=question)
+        asked = alone.masked["question"]
+        rest = {name: column for name, column in columns.items() if name != "question"}
+        done = redact_batch({**rest, **first}, conversations, self.redactor)
+        new = {name: (done if name in rest else alone).columns[name] for name in columns}
         said = self._spoken(spoken, layers, conversations, done.columns, done.report)
         found = self._compare(asked, new, [done.columns[n] for n in first if n != "comment"], ids)
-        left_out = np.any([done.left_out[name] for name in WHOLE], axis=0)
+        left_out = np.any([done.left_out[name] for name in rest], axis=0)
         mask = quality_flags(new["question"], new["answer"], self.config.quality)
         flags = {
             "flag:left_out": left_out, "flag:quality": mask,

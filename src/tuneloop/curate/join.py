@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tuneloop.curate import parts, said, spoken
+from tuneloop.curate import parts, spoken
 from tuneloop.curate.assemble import Assembled, Known
 from tuneloop.curate.columns import (
     ACTORS,
@@ -85,8 +85,7 @@ def latest(folder: Path, names: Sequence[str], dropped: Dropped, *, max_chars: i
     Corrections and edits above `max_chars` are dropped as answers are.
     """
     tables = [parts.read(folder / f"{name}.said") for name in names]
-    tables.append(said.decode(said.EMPTY, np.zeros(0, np.uint64)))
-    columns = [name for name in tables[-1].column_names if name != "text"]
+    columns = [name for name in tables[0].column_names if name != "text"]
     table = pa.concat_tables([one.select(columns) for one in tables]).unify_dictionaries()
     key, revision = table["key"].to_numpy(), table["revision"].to_numpy()
     order = np.lexsort((revision, key))

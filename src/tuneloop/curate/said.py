@@ -17,13 +17,6 @@ from tuneloop.curate.decode import Feedback, decode_feedback
 from tuneloop.curate.similar import hash_texts
 
 COLUMNS = ["id", "revision", "event_ts", "target_kind", "target_id", "payload"]
-EMPTY = pa.RecordBatch.from_pylist(
-    [],
-    pa.schema(
-        [(name, pa.string()) for name in ("id", "target_kind", "target_id", "payload")]
-        + [("revision", pa.int32()), ("event_ts", pa.timestamp("us"))]
-    ),
-)
 TEXTS = frozenset({"correction", "comment", "edit"})
 OUTCOMES = {"better": 1, "tie": 0, "both_bad": 2}
 _NAN = float("nan")
@@ -41,7 +34,7 @@ class ReadFeedback:
         number = part_number(ids, batch["revision"].to_numpy())
         path = self.folder / f"{number:016x}.said"
         if not path.exists():
-            table = decode(batch, ids)
+            table = _decode(batch, ids)
             parts.write(path, table.to_batches(), table.schema)
         return number
 
@@ -64,7 +57,8 @@ def target_keys(kinds: pa.Array, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]
     return hash_texts(named), hash_texts(pc.binary_join_element_wise("turn", turns, "\0"))
 
 
-def decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
+def _decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
+    """Return a batch of feedback as columns."""
     events = [
         decode_feedback(text) for text in batch["payload"].cast(pa.large_binary()).to_pylist()
     ]
@@ -83,7 +77,7 @@ def decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
         "ts": stamps,
         "target": targets,
         "turn_target": turns,
-        "whole": pa.array([k in ("session", "episode") for k in batch["target_kind"].to_pylist()]),
+        "whole": pc.is_in(batch["target_kind"], value_set=pa.array(["session", "episode"])),
         "actor": pa.array([ACTORS.index(event.actor.kind) for event in events], pa.int8()),
         "actor_id": pa.array([event.actor.id for event in events], pa.string()),
         "signal": pa.array([SIGNALS.index(event.signal) for event in events], pa.int8()),
@@ -94,7 +88,7 @@ def decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
             [e.value if e.signal in TEXTS and e.op == "set" else None for e in events],
             pa.large_string(),
         ),
-        "retracts": pa.array([event.op == "retract" for event in events]),
+        "retracts": pa.array([event.op == "retract" for event in events], pa.bool_()),
         "winner": sides[0],
         "loser": sides[1],
         "outcome": pa.array(

@@ -122,7 +122,15 @@ class Lake:
             for batch in done.to_arrow_iter():
                 parts.update(batch.column(0).unique().to_pylist())
                 progress.advance(len(batch))
+        if not parts:  # an empty part, so that there is always one
+            parts.add(work(_empty(columns)))
         return [f"{part:016x}" for part in sorted(parts)]
+
+
+def _empty(columns: list[str]) -> pa.RecordBatch:
+    kinds = {"event_ts": pa.timestamp("us"), "revision": pa.int32()}
+    fields = [(name, kinds.get(name, pa.string())) for name in columns]
+    return pa.RecordBatch.from_pylist([], schema=pa.schema(fields))
 
 
 def _narrow(column: pa.Array) -> pa.Array:

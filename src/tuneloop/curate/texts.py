@@ -48,9 +48,7 @@ class StoredTexts:
     def _in_parts(self, of: Ints) -> list[Ints]:
         order = np.argsort(of, kind="stable")
         bounds = np.searchsorted(of[order], np.arange(parts.N_RANGES + 1))
-        return [
-            self.places[order[low:high]] for low, high in pairwise(bounds.tolist())
-        ]
+        return [self.places[order[low:high]] for low, high in pairwise(bounds.tolist())]
 
     def bounds(self, number: int) -> tuple[int, int]:
         """Return the first row of a range, and the first of the next."""
