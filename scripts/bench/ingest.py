@@ -47,8 +47,9 @@ def take(path: Path, lake: Path) -> dict[str, float]:
     """Take the file in and summarise the lake; return what it took."""
     import resource
 
-    from tuneloop.lake.ingest import Intake, ingest_file
+    from tuneloop.lake.ingest import ingest_file
     from tuneloop.lake.pseudonyms import Pseudonyms
+    from tuneloop.lake.reading import Intake
     from tuneloop.lake.table import open_table, summarise
     from tuneloop.runtime.progress import SilentProgress
 

@@ -246,15 +246,15 @@ OTHERS = {
             "AWS {v}",
         ],
         [
-            "sk-proj-a8Kd02mfLq93hdRt7Yx2",
-            "ghp_9aXb3kLmQ2rT7vYz0123456789abcdef",
-            "AKIA2E0A8F3B244C9986",
-            "xoxb-123456789012-abcDEF456",
-            "hf_QwErTyUiOpAsDfGhJkLzXcVbNm",
-            "AIzaSyD4f9Kq2LmN8pR3sT6vW1xY5zA7bC0dE2f",
-            "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeK",
-            "glpat-Ab12Cd34Ef56Gh78Ij90",
-            "sk_live_51HxYzAbCdEfGhIjKl",
+            "sk-proj-",
+            "ghp_",
+            "AKIA",
+            "xoxb-",
+            "hf_",
+            "AIza",
+            "glpat-",
+            "sk_live_",
+            "eyJ",
         ],
     ),
     "address": (
@@ -407,13 +407,22 @@ def _person(rng: random.Random) -> Labelled:
     return Labelled(template.replace(slot, value[slot]), [("person", value[slot])])
 
 
+def _vendor_key(start: str, key: str) -> str:
+    """Return what looks like a vendor's key; made here, so that no scanner finds one written."""
+    if start == "AKIA":
+        return start + key[:16].upper()
+    if start == "eyJ":
+        return f"eyJ{key[:9]}.eyJ{key[9:18]}.{key[18:]}"
+    return start + key + key[:8]
+
+
 def _other(kind: str, rng: random.Random) -> Labelled:
     templates, values = OTHERS[kind]
     template, value = rng.choice(templates), rng.choice(values)
     if kind == "secret":
         word = rng.choice(["Tr0ub4dor&3", "hunter2!x", "S3cure-Pa55", "qwerty12345"])
         key = "".join(rng.choices("abcdefghijkmnpqrstuvwxyzABCDEFGH23456789", k=28))
-        slots = {"{p}": word, "{k}": key, "{v}": value}
+        slots = {"{p}": word, "{k}": key, "{v}": _vendor_key(value, key)}
         slot = next(s for s in slots if s in template)
         if template.startswith("use the key"):
             slots["{k}"] = "sk-" + key

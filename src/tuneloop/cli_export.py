@@ -7,27 +7,26 @@ from typing import Annotated, Any
 
 import typer
 
+from tuneloop.cli_options import JsonOption, StoreOption
 from tuneloop.errors import TuneloopError
 
 
 def export(  # noqa: PLR0913 - each is an option of the command
-    *,
     kind: Annotated[str, typer.Option(help="sft, preference or kto.")],
+    *,
     format_: Annotated[
         str, typer.Option("--format", help="trl, openai, axolotl, llamafactory or ms-swift.")
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write: .jsonl, .json or .parquet.")],
     set_: Annotated[str | None, typer.Option("--set", help="Digest of a built set.")] = None,
-    store: Annotated[
-        str, typer.Option("--store", envvar="TUNELOOP_STORE", help="Its store.")
-    ] = ".tuneloop",
+    store: StoreOption = ".tuneloop",
     split: Annotated[str, typer.Option(help="train, validation or all, of a set.")] = "all",
     lake: Annotated[str | None, typer.Option("--lake", help="Instead, a lake as stated.")] = None,
     version: Annotated[int | None, typer.Option(help="The lake's version; default newest.")] = None,
     each_vote: Annotated[
         bool, typer.Option("--each-vote/--majority", help="Of a lake: a row for every vote.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write training rows as another trainer reads them, from a built set or from a lake."""
     from tuneloop.artefacts.store import Store

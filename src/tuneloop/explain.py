@@ -145,7 +145,7 @@ def _curated_rows(curated: Artefact, ids: list[str]) -> list[dict[str, Any]]:
 def _stated(curated: Artefact, used: set[str]) -> list[dict[str, Any]]:
     """Return the comparisons that are among the feedback used, one entry a piece."""
     return [
-        {"signal": "preference", "feedback_id": id} | row
+        row | {"signal": "preference", "feedback_id": id}
         for table in _groups(curated, "preferences.parquet")
         for row in table.to_pylist()
         for id in row.pop("feedback_ids", None) or [row["feedback_id"]]

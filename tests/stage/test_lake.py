@@ -127,7 +127,7 @@ def test_killed_before_the_ledger_adds_nothing_twice(tmp_path):
         """
         import os, signal, sys
         from pathlib import Path
-        from tuneloop.lake.ingest import Intake
+        from tuneloop.lake.reading import Intake
         from tests.stage.test_lake import Quiet
         from tuneloop.lake import ingest
         ingest._remember = lambda *a: os.kill(os.getpid(), signal.SIGKILL)

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from tuneloop import cli
 
 VERBS = ["validate", "plan", "run", "simulate", "curate", "build", "sft", "dpo", "evaluate",
-         "decide", "report", "status", "lineage", "registry", "schema"]  # fmt: skip
+         "decide", "report", "status", "lineage", "registry", "schema", "ingest", "export", "erase",
+         "explain", "card", "diff", "cohorts", "golden"]  # fmt: skip
 GOOD = "name: demo\nmodel: {name: tiny-random}\ngolden: {path: golden.jsonl}\n"
 
 

@@ -137,8 +137,9 @@ def chats_compared(
         UnfitError: `identical_answers`, or `no_common_prompt` where they do not part at an answer.
     """
     ids = ids or (f"{id}-a", f"{id}-b")
+    said = [[{k: v for k, v in m.items() if k != "extra"} for m in chat] for chat in chats]
     start = next(
-        (n for n, (a, b) in enumerate(zip(*chats, strict=False)) if a != b), min(map(len, chats))
+        (n for n, (a, b) in enumerate(zip(*said, strict=False)) if a != b), min(map(len, said))
     )
     if start == len(chats[0]) == len(chats[1]):
         raise UnfitError("identical_answers", "both conversations are the same")
@@ -161,8 +162,8 @@ def chats_compared(
                 )
             )  # fmt: skip
     if n_answers > 1:
-        said = {"n_answers": n_answers}
-        votes = [replace(vote, metadata=said | dict(vote.metadata or {})) for vote in votes]
+        told = {"n_answers": n_answers}
+        votes = [replace(vote, metadata=told | dict(vote.metadata or {})) for vote in votes]
     return events + preferences(id, ids, votes, event_ts=event_ts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -58,3 +58,10 @@ def read_letters(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="\n") as file:
         for line in file:
             yield json.loads(line)
+
+
+def write_letters(path: Path, letters: Iterable[dict[str, Any]], *, source: str) -> None:
+    """Write letters under the name the file has now."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for letter in letters:
+            file.write(json.dumps(letter | {"source": source}, ensure_ascii=False) + "\n")

@@ -88,9 +88,9 @@ class Reader:
     def people(self, event: Event) -> set[str]:
         """Return how the source names the people in an event."""
         actor = event.get("actor")
-        names = {event.get("subject_key")}
+        names = [event.get("subject_key")]
         if isinstance(actor, dict) and actor.get("kind", "user") == "user":
-            names.add(actor.get("id"))
+            names.append(actor.get("id"))
         return {str(name) for name in names if isinstance(name, str | int) and name}
 
     def _refuse_erased(self, data: Event) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -124,16 +123,16 @@ class Shelf:
 
     def judged(self) -> Iterator[Stated]:
         """Yield every answer that somebody judged, oldest first."""
-        with closing(self._db.execute(_STATEMENTS)) as rows:
-            for (tenant, about), said in groupby(rows, key=lambda row: row[:2]):
-                yield Stated(self._interaction(tenant, about), [json.loads(row[2]) for row in said])
+        rows = self._db.execute(_STATEMENTS)
+        for (tenant, about), said in groupby(rows, key=lambda row: row[:2]):
+            yield Stated(self._interaction(tenant, about), [json.loads(row[2]) for row in said])
 
     def compared(self) -> Iterator[Compared]:
         """Yield every two answers that somebody compared, oldest first."""
-        with closing(self._db.execute(_VOTES)) as rows:
-            for (tenant, first, second), said in groupby(rows, key=lambda row: row[:3]):
-                pair = [self._interaction(tenant, id) for id in (first, second)]
-                yield Compared(pair[0], pair[1], [json.loads(row[3]) for row in said])
+        rows = self._db.execute(_VOTES)
+        for (tenant, first, second), said in groupby(rows, key=lambda row: row[:3]):
+            pair = [self._interaction(tenant, id) for id in (first, second)]
+            yield Compared(pair[0], pair[1], [json.loads(row[3]) for row in said])
 
     def _interaction(self, tenant: str, id: str | None) -> Payload | None:
         found = self._db.execute(

@@ -12,7 +12,7 @@ from tuneloop.config.data import LakeConfig
 from tuneloop.errors import DataError
 
 if TYPE_CHECKING:
-    from tuneloop.lake.ingest import IngestReport
+    from tuneloop.lake.reading import IngestReport
 
 
 def take_in(
@@ -66,22 +66,15 @@ def take_in(
 def _ingest_all(
     config: LakeConfig, uri: str, dead_letter: Path, *, tenant: str, context: StageContext
 ) -> list[IngestReport]:
-    from tuneloop.lake.ingest import Intake, check_sources, ingest_file
+    from tuneloop.lake.ingest import ingest_files
     from tuneloop.lake.pseudonyms import Pseudonyms
+    from tuneloop.lake.reading import Intake
 
-    check_sources(one.path for one in config.events)
     keyed = config.pseudonyms == "keyed" and config.events
     pseudonyms = Pseudonyms.from_environment() if keyed else None
     intake = Intake(uri, context.progress, tenant=tenant, pseudonyms=pseudonyms)
-    reports = []
-    part = dead_letter.with_name("dead_letter.part.jsonl")
-    with dead_letter.open("wb") as whole:
-        for one in config.events:
-            reports.append(ingest_file(one.path, intake, dead_letter=part, format=one.format))
-            with part.open("rb") as letters:
-                whole.writelines(letters)
-    part.unlink(missing_ok=True)
-    return reports
+    files = [(one.path, one.format) for one in config.events]
+    return ingest_files(files, intake, dead_letter=dead_letter)
 
 
 def _counts(reports: list[IngestReport], n_out: int) -> Counts:

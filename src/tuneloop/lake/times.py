@@ -66,7 +66,7 @@ def _read_text(text: str) -> datetime:
     except ValueError:
         pass
     body, zone = text, UTC
-    if found := _ZONE.search(text):
+    if ":" in text and (found := _ZONE.search(text)):
         body = text[: found.start()]
         if found[1]:
             minutes = int(found[1]) * 60 + int(found[1][0] + found[2])

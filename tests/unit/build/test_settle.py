@@ -79,38 +79,6 @@ def plainly(drawn, kind, validates):
     return found
 
 
-def plainly(drawn, kind, validates):
-    """Return (prompt, what is said) → (weight, rows, feedback, validates), read rule by rule."""
-    by_prompt = defaultdict(lambda: defaultdict(list))
-    for number, (row, good, bad, label, weight, rule) in enumerate(drawn):
-        said = {"sft": KEYS[good], "preference": (KEYS[good], KEYS[bad]),
-                "kto": (KEYS[good], label)}[kind]  # fmt: skip
-        by_prompt[row // 3][said].append((weight, rule, row, number))
-    found = {}
-    for prompt, votes in by_prompt.items():
-        mass = {said: round(sum(v[0] for v in given), 9) for said, given in votes.items()}
-        for said, given in votes.items():
-            if kind == "sft":
-                rank = {s: (mass[s], any(v[1] == CORRECTION for v in votes[s]),
-                            -min(v[2] for v in votes[s])) for s in votes}  # fmt: skip
-                if rank[said] != max(rank.values()):
-                    continue
-            elif kind == "preference":
-                if said[0] == said[1] or mass[said] <= mass.get((said[1], said[0]), 0):
-                    continue
-            elif mass[said] <= mass.get((said[0], not said[1]), 0):
-                continue
-            best = max(v[0] for v in given)
-            rows = {v[2] for v in given}
-            found[prompt, said] = (
-                best,
-                rows,
-                {v[3] for v in given},
-                all(validates[r] for r in rows),
-            )
-    return found
-
-
 @settings(max_examples=200, deadline=None)
 @given(
     drawn=st.lists(ONE, min_size=1, max_size=40),

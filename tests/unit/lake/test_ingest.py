@@ -13,9 +13,10 @@ from pydantic_core import from_json
 from tuneloop.lake import containers
 from tuneloop.lake.format import UnfitError
 from tuneloop.lake.formats.native import FORMAT
-from tuneloop.lake.ingest import Intake, ingest_file
+from tuneloop.lake.ingest import ingest_file
 from tuneloop.lake.letters import RAW_CHARS
 from tuneloop.lake.parsing import parse_record
+from tuneloop.lake.reading import Intake
 from tuneloop.lake.rows import Reader
 from tuneloop.lake.table import SCHEMA
 
@@ -148,7 +149,7 @@ def test_default_tenant(tmp_path):
 
 def test_a_file_seen_before_returns_at_once(tmp_path, monkeypatch):
     first, letters = ingest(tmp_path, line(GOOD) + b"nonsense\n")
-    monkeypatch.setattr("tuneloop.lake.ingest.Spool", None)  # would fail if reached
+    monkeypatch.setattr("tuneloop.lake.reading.Spool", None)  # would fail if reached
     again, letters_again = ingest(tmp_path, line(GOOD) + b"nonsense\n")
     assert again.seen_before
     assert not first.seen_before

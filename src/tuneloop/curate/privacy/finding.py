@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -54,15 +55,29 @@ def search(text: str, rules: Iterable[Rule]) -> list[Span]:
         if rule.needs and not any(digit if sign == "0" else sign in lower for sign in rule.needs):
             continue
         new = list(_matches(text, rule))
-        for span in reversed(new):
-            text = hide(text, span)
+        text = hide(text, new)
         spans += new
     return sorted(spans)
 
 
-def hide(text: str, span: Span) -> str:
-    """Return the text with the span blanked out, every other character in its place."""
-    return text[: span.start] + "\0" * (span.end - span.start) + text[span.end :]
+def hide(text: str, spans: list[Span]) -> str:
+    """Return the text with the spans blanked out, every other character in its place."""
+    out, end = [], 0
+    for span in spans:
+        out += [text[end : span.start], "\0" * (span.end - span.start)]
+        end = span.end
+    return "".join([*out, text[end:]]) if spans else text
+
+
+def apart(new: Iterable[Span], taken: list[Span]) -> list[Span]:
+    """Return the new spans that overlap none of the taken ones, which are in order."""
+    starts = [span.start for span in taken]
+    free = []
+    for span in new:
+        i = bisect_left(starts, span.end)
+        if i == 0 or taken[i - 1].end <= span.start:
+            free.append(span)
+    return free
 
 
 def _matches(text: str, rule: Rule) -> Iterable[Span]:

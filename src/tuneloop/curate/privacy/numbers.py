@@ -80,15 +80,15 @@ def _phone(text: str) -> int:
     return len(text) if 7 <= sum(sign.isdigit() for sign in text) <= 15 else 0
 
 
-EMAIL = (
+WRITTEN = (
     Rule("email", _EMAIL, needs=("@",)),
     Rule("email", _SPOKEN, needs=("[at]", "(at)", "{at}")),
+    Rule("ip", _IPV6, _address, (":",)),
 )
 IBAN = (Rule("iban", _IBAN, _iban, ("0",)),)
 REST = (
     Rule("card", _CARD, _card, ("0",)),
     Rule("ip", _IPV4, _address, ("0",)),
-    Rule("ip", _IPV6, _address, (":",)),
     Rule("phone", _PHONE, _phone, ("0",)),
     Rule("phone", _CALLED, _phone, ("0",)),
 )

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tuneloop.artefacts.digest import canonical_json
-from tuneloop.curate.privacy.finding import Span
+from tuneloop.curate.privacy.finding import Span, apart
 from tuneloop.curate.privacy.prefilter import matching
 
 FIELDS = {
@@ -26,9 +26,10 @@ FIELDS = {
 """Column → field of the policy; other columns are metadata."""
 _JSON = frozenset({"tools", "answer_tool_calls", "metadata", "context"})
 _ROLES = {"system": "system_prompt", "developer": "system_prompt", "tool": "tools"}
-ALL_BITS = 0xFFFF
-_MODEL_BIT = 0x8000  # no group of rules has it: only the language model looks
+ALL_BITS = 2**63 - 1
+_MODEL_BIT = 2**62  # no rule has it: only the language model looks
 _MAX_DEPTH = 64
+_ITEMS = "[]"  # the texts of a list
 _INSIDE = "\0"  # a step of a path into the JSON that a string holds
 
 
@@ -38,7 +39,7 @@ class Part:
 
     Attributes:
         column: The column's name.
-        inner: The message's field they come from; empty for a column of texts.
+        inner: The message's field they come from; `[]` for a list of texts, empty for one each.
         texts: The texts.
         rows: The row of each.
         fields: The field of the policy of each.
@@ -53,12 +54,12 @@ class Part:
     is_json: bool
 
     def bits(
-        self, prefilter: Callable[[pa.Array], NDArray[np.uint16]], *, with_model: bool
-    ) -> NDArray[np.uint16]:
+        self, prefilter: Callable[[pa.Array], NDArray[np.uint64]], *, with_model: bool
+    ) -> NDArray[np.uint64]:
         """Return which rules to try on each text; 0 where none."""
         bits = prefilter(self.texts)
         if with_model:
-            bits |= matching(self.texts, r"\p{Lu}").astype(np.uint16) * np.uint16(_MODEL_BIT)
+            bits |= matching(self.texts, r"\p{Lu}").astype(np.uint64) * np.uint64(_MODEL_BIT)
         if self.is_json:  # an escaped line break is none to RE2, and a key is a cue
             bits[matching(self.texts, r"\\|\"\s*:")] = ALL_BITS
         return bits
@@ -111,7 +112,7 @@ class Leaf:
 
     def add(self, spans: Iterable[Span]) -> None:
         """Add spans that overlap nothing found before."""
-        new = [s for s in spans if not any(s.start < t.end and t.start < s.end for t in self.spans)]
+        new = apart(spans, self.spans)
         if new:
             self.spans = sorted([*self.spans, *new])
 
@@ -178,6 +179,8 @@ def parts_of(columns: Mapping[str, pa.Array | list[str]]) -> list[Part]:
 def _message_parts(name: str, column: pa.Array) -> list[Part]:
     flat = column.flatten()
     rows = np.asarray(pc.list_parent_indices(column), dtype=np.int64)
+    if not pa.types.is_struct(flat.type):
+        return [Part(name, _ITEMS, flat, rows, FIELDS.get(name, "metadata"), name in _JSON)]
     roles = pc.struct_field(flat, "role").to_pylist()
     fields = [_ROLES.get(role, FIELDS.get(name, "prompt")) for role in roles]
     contents = Part(name, "content", pc.struct_field(flat, "content"), rows, fields, False)
@@ -247,12 +250,15 @@ def _replaced(texts: pa.Array, new: dict[int, str | None]) -> pa.Array:
 
 
 def _with_inner(column: pa.Array, inner: str, fresh: pa.Array) -> pa.Array:
-    """Return the messages with one of their fields replaced."""
+    """Return the lists with their items, or one field of the messages in them, replaced."""
     flat = column.flatten()
-    names = [flat.type.field(i).name for i in range(flat.type.num_fields)]
-    fields = [fresh if name == inner else pc.struct_field(flat, name) for name in names]
+    if inner == _ITEMS:
+        values = fresh
+    else:
+        names = [flat.type.field(i).name for i in range(flat.type.num_fields)]
+        fields = [fresh if name == inner else pc.struct_field(flat, name) for name in names]
+        values = pa.StructArray.from_arrays(fields, names=names)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    values = pa.StructArray.from_arrays(fields, names=names)
     mask = pc.is_null(column) if column.null_count else None
     return pa.ListArray.from_arrays(offsets, values, mask=mask).cast(column.type)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tuneloop.curate.privacy.finding import Rule, Span
+from tuneloop.curate.privacy.finding import Rule, Span, apart
 from tuneloop.curate.privacy.words import NOT_NAMES, ORDINARY, PARTICLES, TITLES, WORDS_TOO
 
 _SHORTENED = re.compile(r"['’](?:m|ve|ll|d|re|t)$")
@@ -160,5 +160,4 @@ def again(text: str, names: set[str], taken: list[Span]) -> list[Span]:
     if not forms:
         return []
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, forms)) + r")(?!\w)")
-    found = (Span(m.start(), m.end(), "person") for m in pattern.finditer(text))
-    return [s for s in found if not any(s.start < t.end and t.start < s.end for t in taken)]
+    return apart((Span(m.start(), m.end(), "person") for m in pattern.finditer(text)), taken)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,7 @@ _TOKEN = re.compile(
 _ASSERTION = re.compile(r"(?<!\\)(?:\\b|\(\?<?[=!])")
 
 
+@lru_cache(maxsize=256)
 def loosen(pattern: re.Pattern[str]) -> str:
     """Return a pattern in RE2's syntax that matches wherever this one does, and elsewhere too."""
     text = _without_assertions(pattern.pattern).replace("(?P<value>", "(?:")

@@ -122,7 +122,9 @@ def redact_batch(
     """Return the columns with personal data replaced.
 
     Args:
-        columns: By name (see `parts.FIELDS`): texts, JSON texts, or messages.
+        columns: By name (see `parts.FIELDS`): texts, JSON texts, lists of texts (the comments
+            on an answer, say) or messages. What is said of an interaction goes in one call with
+            it: names are found again in all columns of a row.
         conversations: The conversation of each row (the session, else the interaction): within
             one, equal values get equal surrogates, in whatever batch they come.
         redactor: What to do.
@@ -170,12 +172,7 @@ def _find(leaves: list[Leaf], redactor: Redactor) -> None:
         if redactor.with_model and "national_id" in redactor.kinds and leaf.has_digits:
             leaf.add(recognisers.national_ids(leaf.text))
     if redactor.with_model and redactor.kinds & {"person", "place", "organisation"}:
-        hidden = []
-        for leaf in leaves:
-            text = leaf.text
-            for span in leaf.spans:
-                text = hide(text, span)
-            hidden.append(text)
+        hidden = [hide(leaf.text, leaf.spans) for leaf in leaves]
         for leaf, spans in zip(leaves, language.find(hidden, redactor.kinds), strict=True):
             leaf.add(spans)
 

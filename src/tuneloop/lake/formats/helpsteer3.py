@@ -63,7 +63,8 @@ def _answer(value: Any) -> str:
 
 def _votes(record: Record) -> list[Vote]:
     single = record.get("individual_preference")
-    votes = [_vote(one.get("score"), one) for one in single or [] if isinstance(one, dict)]
+    said = [one for one in single if isinstance(one, dict)] if isinstance(single, list) else []
+    votes = [_vote(one.get("score"), one) for one in said]
     return votes or [_vote(record.get("overall_preference"), {})]
 
 

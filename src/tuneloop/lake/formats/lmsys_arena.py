@@ -23,7 +23,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     turn = number_of(record.get("turn"))
     chats = [_cut(read_messages(record.get(f"conversation_{side}")), turn) for side in "ab"]
     models = tuple(str(record.get(f"model_{side}")) for side in "ab")
-    asked = str(record["question_id"])
+    asked = str(record.get("question_id"))
     # Several judges may see the same two chats: those are the same interactions.
     ids = tuple(
         content_id("lmsys", asked, model, chat) for model, chat in zip(models, chats, strict=True)

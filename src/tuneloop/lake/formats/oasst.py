@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tuneloop.lake.compose import feedback, has, interaction, number_of, text_of
+from tuneloop.lake.fields import ident
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
@@ -33,19 +34,22 @@ def split(record: Record) -> Iterator[Record]:
     waiting: list[tuple[Any, Any]] = [(record["prompt"], None)]
     while waiting:
         message, parent = waiting.pop()
+        if not isinstance(message, Mapping):
+            raise UnfitError("not_an_object", "a message of the tree is no object")
+        replies = message.get("replies")
         own = {k: v for k, v in message.items() if k != "replies"}
         yield {"message_tree_id": tree, "parent_id": parent} | own
-        waiting += [
-            (reply, own.get("message_id")) for reply in reversed(message.get("replies") or [])
-        ]
+        if isinstance(replies, list):
+            waiting += [(reply, own.get("message_id")) for reply in reversed(replies)]
 
 
 def convert(record: Record, source: Source) -> Iterable[Event]:
     """Yield an assistant's message after those before it, and how it ranks among its siblings."""
     trees = source.memory.setdefault("trees", OrderedDict())
-    name, parent = str(record.get("message_id")), record.get("parent_id")
-    tree = trees.setdefault(record.get("message_tree_id"), {"messages": {}, "ranked": {}})
-    trees.move_to_end(record.get("message_tree_id"))
+    name, parent = str(record.get("message_id")), ident(record.get("parent_id"))
+    root = ident(record.get("message_tree_id"))
+    tree = trees.setdefault(root, {"messages": {}, "ranked": {}})
+    trees.move_to_end(root)
     while len(trees) > _TREES:
         trees.popitem(last=False)
     role = _ROLES.get(str(record.get("role")))
@@ -108,7 +112,8 @@ def _labels(labels: Any) -> Iterator[tuple[str, float]]:
         return
     pairs: Iterable[tuple[Any, Any]]
     if isinstance(labels.get("name"), list):
-        pairs = zip(labels["name"], labels.get("value") or [], strict=False)
+        values = labels.get("value")
+        pairs = zip(labels["name"], values if isinstance(values, list) else [], strict=False)
     else:
         pairs = ((k, v.get("value")) for k, v in labels.items() if isinstance(v, Mapping))
     for name, value in pairs:

@@ -36,7 +36,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
 
 def _answer(value: Any, what: str) -> str:
     """Return an answer; one that is empty was given, and people judged it."""
-    return value if value == "" or value is None else text_of(value, what)
+    return value if value == "" else text_of(value, what)
 
 
 def _vote(value: Any, annotator: str) -> Vote:

@@ -25,7 +25,8 @@ def recognise(record: Mapping[str, Any]) -> float:
 def convert(record: Record, source: Source) -> Iterable[Event]:
     """Yield every completion with its overall score and the aspects'."""
     asked = text_of(record.get("instruction"), "instruction")
-    completions = [c for c in record.get("completions") or [] if isinstance(c, dict)]
+    given = record.get("completions")
+    completions = [c for c in given if isinstance(c, dict)] if isinstance(given, list) else []
     if not completions:
         raise UnfitError("no_answer", "there is no completion")
     name = content_id("ultrafeedback", record)

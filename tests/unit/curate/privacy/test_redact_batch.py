@@ -156,3 +156,13 @@ def test_broken_and_deep_json_is_a_text():
     deep = "[" * 5_000 + "]" * 5_000
     done = redact_batch({"tools": ['{"mail": "a@x.org"', deep]}, ["s", "s"], redactor())
     assert "a@x.org" not in done.columns["tools"].to_pylist()[0]
+
+
+def test_what_is_said_of_an_answer_goes_along_as_a_list():
+    columns = {
+        "question": ["My name is Maria Lopez."],
+        "correction": pa.array([["Maria, your parcel is here.", None]], pa.list_(pa.string())),
+    }
+    done = redact_batch(columns, ["s"], redactor())
+    first = done.columns["question"].to_pylist()[0].split()[3]
+    assert done.columns["correction"].to_pylist() == [[f"{first}, your parcel is here.", None]]
