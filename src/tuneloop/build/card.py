@@ -53,6 +53,7 @@ def make_card(
             "users": _users(tally),
             **{name: _top(tally.cohorts[name]) for name in ("segment", "intent", "system")},
             "systems": _by_system(tally),
+            "approval": _approval(curated),
         },
         "replay": summary["replay"],
         "examples": {kind: [_cut(row) for row in summary[kind]["examples"]] for kind in KINDS},
@@ -101,6 +102,12 @@ def _by_system(tally: Tally) -> dict[str, Any]:
             "share_chosen_interval": wilson(n["chosen"], pairs),
         }
     return found
+
+
+def _approval(curated: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what share liked the answers, as counted and corrected for who was asked."""
+    rows = curated.get("evidence", {}).get("approval", [])
+    return list(rows[: MOST_VALUES + 1])
 
 
 def _cut(row: dict[str, Any]) -> dict[str, Any]:
@@ -193,9 +200,19 @@ def _bias_lines(biases: dict[str, Any]) -> list[str]:
             f"{length['share_longer'] or 0:.1%} ({low:.1%} to {high:.1%}); "
             f"balanced: {biases['length']['balanced']}"
         )
+    for row in biases["approval"]:
+        sides = ", ".join(f"{name} {_rate(row.get(name))}" for name in ("raw", "corrected"))
+        lines.append(f"- **Approval** of {_plain(row['system'] or 'all traffic')}: {sides}; "
+                     f"{row['n_missing']:,} without a propensity")  # fmt: skip
     for name in ("segment", "intent", "system"):
         lines.append(f"- **{name.capitalize()}**: {_listed(biases[name])}")
     return lines
+
+
+def _rate(rate: dict[str, Any] | None) -> str:
+    if rate is None or rate["estimate"] is None:
+        return "not known"
+    return f"{rate['estimate']:.1%} ({rate['low']:.1%} to {rate['high']:.1%}, n {rate['n']:,})"
 
 
 def _example_lines(examples: dict[str, list[dict[str, Any]]]) -> list[str]:

@@ -24,8 +24,11 @@ Flags = NDArray[np.bool_]
 
 ROWS_AT_ONCE = 16_384
 SPLITS = ("train", "validation")
-_NOT_USED = {"tenant", "session_id", "episode_id", "turn", "group_id", "template"}
-COLUMNS = [name for name in CURATED.names if name not in _NOT_USED]
+COLUMNS = (
+    "interaction_id", "subject_key", "cluster_id", "split", "system", "event_ts", "segment",
+    "intent", "source", "output_terms", "consent_basis", "prompt", "tools", "answer",
+    "answer_tool_calls", "answer_reasoning", "correction", "score", "weight", "signals",
+)  # fmt: skip
 
 
 @dataclass

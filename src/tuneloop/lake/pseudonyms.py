@@ -26,10 +26,10 @@ _LEAST_NAME_CHARS = 4
 _NAMED = re.compile(
     r'"(?:[a-z_]*user_?(?:id|name|key|email)?|subject(?:_?(?:key|id))?|end_?user(?:_?id)?'
     r'|person(?:_?id)?|customer(?:_?id)?|client_?id|creator|created_?by|author|e?mail)"'
-    r'\s*:\s*(?:"((?:[^"\\]|\\.)+)|(\d+))',
+    r'\s*:\s*(?:"((?:[^"\\\x00-\x1f]|\\.)+)|(\d+))',
     re.I,
 )
-_ACTOR = re.compile(r'"actor"\s*:\s*\{[^{}]*?"id"\s*:\s*"((?:[^"\\]|\\.)+)', re.I)
+_ACTOR = re.compile(r'"actor"\s*:\s*\{[^{}]*?"id"\s*:\s*"((?:[^"\\\x00-\x1f]|\\.)+)', re.I)
 
 
 class Pseudonyms:

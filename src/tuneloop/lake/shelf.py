@@ -13,6 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
@@ -106,16 +108,21 @@ class Shelf:
     def fill(self, table: DeltaTable) -> None:
         """Put every interaction, and every piece of feedback in its last revision."""
         self._db.execute("BEGIN")
-        for batch in table.to_pyarrow_dataset().to_batches(columns=_COLUMNS, batch_size=8_192):
+        # Without reading ahead: by default whole files lie in memory.
+        batches = table.to_pyarrow_dataset().to_batches(
+            columns=_COLUMNS, batch_size=8_192, batch_readahead=1, fragment_readahead=1
+        )
+        for batch in batches:
+            held = {name: batch[name] for name in _COLUMNS}
+            held["event_ts"] = held["event_ts"].cast(pa.int64())  # microseconds since 1970
             interactions, feedback = [], []
-            for row in batch.to_pylist():
-                ts = int(row["event_ts"].timestamp() * 1e6)
-                key = (row["tenant"], row["id"])
-                if row["kind"] == "interaction":
-                    held = (ts, row["session_id"], row["episode_id"], row["payload"])
-                    interactions.append((*key, *held))
+            for kind, tenant, id, revision, ts, session, episode, *aim in zip(
+                *(held[name].to_pylist() for name in _COLUMNS), strict=True
+            ):
+                if kind == "interaction":
+                    interactions.append((tenant, id, ts, session, episode, aim[-1]))
                 else:
-                    feedback.append((*key, row["revision"], ts, *_aim(row)))
+                    feedback.append((tenant, id, revision, ts, *_aim(*aim)))
             self._db.executemany(_PUT_INTERACTION, interactions)
             self._db.executemany(_PUT_FEEDBACK, feedback)
         self._db.execute("COMMIT")
@@ -141,11 +148,11 @@ class Shelf:
         return json.loads(found[0]) if found else None
 
 
-def _aim(row: Payload) -> tuple[Any, ...]:
+def _aim(kind: str, target: str, payload: str) -> tuple[Any, ...]:
     """Return target, signal, op, the two ids that a preference compares, and the payload."""
-    event = json.loads(row["payload"])
+    event = json.loads(payload)
     signal, op, value = event["signal"], event.get("op", "set"), event.get("value")
-    ids = (None, None)
+    ids: tuple[str | None, ...] = (None, None)
     if signal == "preference" and isinstance(value, dict):
         ids = tuple(sorted((value["winner"], value["loser"])))
-    return (row["target_kind"], row["target_id"], signal, op, *ids, row["payload"])
+    return (kind, target, signal, op, *ids, payload)

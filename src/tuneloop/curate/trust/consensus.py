@@ -30,6 +30,8 @@ MAX_CHARS = 400
 MAX_WORDS = 40
 MAX_FITTED = 60_000
 """Votes a model is fitted on; more (by hash of the account) would cost time and tell little."""
+MAX_P_ALIKE = 0.01
+"""Least agreement among a crew's accounts in how they contradict."""
 MIN_TELLING, MAX_TELLING = 5, 0.2
 """A word worth crossing is in at least so many texts, and in at most this share of them."""
 DAMPING = 1.0
@@ -68,40 +70,50 @@ class Consensus:
         votes: All that are believed so far.
         views: Features of question and answer, and of the answer alone.
         asked: Which vote has which word in its question.
+        fold: Of each account, its part; predictions for one part are made from the others.
     """
 
     votes: Votes
     views: list[Design]
     asked: Occurrences
+    fold: Ints
 
-    def words(self) -> Occurrences:
-        """Return which piece has which word in its question."""
-        pairs = np.unique(
-            np.column_stack([self.asked.feature, self.votes.piece[self.asked.event]]), axis=0
-        )
+    def features(self, *labels: Ints) -> Occurrences:
+        """Return which piece has which word in its question, and which label of its votes."""
+        numbered = [self.asked]
+        for label in labels:
+            known = np.flatnonzero(label >= 0)
+            numbered.append(Occurrences(label[known].astype(np.int64), known))
+        first, columns = 0, []
+        for part in numbered:
+            columns.append(np.column_stack([first + part.feature, self.votes.piece[part.event]]))
+            first += int(part.feature.max()) + 1 if len(part.feature) else 0
+        pairs = np.unique(np.concatenate(columns), axis=0)
         return Occurrences(pairs[:, 0], pairs[:, 1])
 
-    def surprise(self, chosen: Flags, accounts: Ints, n_accounts: int) -> float:
-        """Return how likely honest votes would be as unlikely as these.
+    def surprise(self, chosen: Flags, trust: Floats) -> float:
+        """Return how likely honest votes would be as unlikely as the chosen ones.
 
-        Predicted from everybody but `accounts`. Votes of one person go together, so the
-        variance is that of persons: inflated as much as everybody else's.
+        Predicted from accounts as far as they are trusted, 0 to 1. Votes of one person go
+        together, so the variance is that of persons: inflated as much as everybody else's.
         """
         from scipy.special import ndtr
 
         votes = self.votes
-        outside = np.ones(n_accounts)
-        outside[accounts] = 0.0
-        p = self.views[0].predict(votes, outside[votes.account])
+        n_accounts = len(trust)
+        p = self.views[0].predict(votes, trust[votes.account])
         said = np.log(np.where(votes.up, p, 1 - p))
         mean = p * np.log(p) + (1 - p) * np.log1p(-p)
         variance = p * (1 - p) * (np.log(p) - np.log1p(-p)) ** 2
         gap = np.bincount(votes.account, weights=said - mean, minlength=n_accounts)
         spread = np.bincount(votes.account, weights=variance, minlength=n_accounts)
-        others = (outside > 0) & (spread > 0)
+        others = (trust > 0.5) & (spread > 0)
         inflation = max(1.0, float(np.median(gap[others] ** 2 / spread[others]) / 0.455))
         z = (said - mean)[chosen].sum() / np.sqrt(max(variance[chosen].sum() * inflation, 1e-9))
-        return float(ndtr(z))
+        mine = np.bincount(votes.account, weights=(said - mean) * chosen, minlength=n_accounts)
+        # As the persons vary among themselves, whatever the model thinks of its own accuracy.
+        alike = mine.sum() / np.sqrt(max((mine**2).sum(), 1e-9))
+        return float(ndtr(z)) if float(ndtr(alike)) <= MAX_P_ALIKE else 1.0
 
 
 def consensus_of(scene: Scene) -> Consensus:
@@ -112,7 +124,8 @@ def consensus_of(scene: Scene) -> Consensus:
     owner, code, kind = _features(scene, items)
     names = scene.feedback.account_names
     hashed = np.array([zlib.crc32(name.encode()) for name in names.to_pylist()], dtype=np.int64)
-    fold = hashed[votes.account] % N_FOLDS
+    part = hashed % N_FOLDS
+    fold = part[votes.account]
     # Where a crew holds the majority on a topic, what is predicted from the question is its
     # word; what makes an answer good elsewhere is not.
     views = [
@@ -122,7 +135,7 @@ def consensus_of(scene: Scene) -> Consensus:
     asks = kind == 1
     _, word = np.unique(code[asks], return_inverse=True)
     vote, word = _spread([(owner[asks], word.astype(np.int64))], of_vote, len(items))
-    return Consensus(votes, views, Occurrences(word.astype(np.int64), vote))
+    return Consensus(votes, views, Occurrences(word.astype(np.int64), vote), part)
 
 
 def _matrix(row: Ints, code: Hashes, n_rows: int) -> Any:
@@ -246,7 +259,7 @@ def hashed_words(texts: pa.Array) -> tuple[Ints, Hashes]:
 
 
 def _mixed(code: Any, salt: int) -> Hashes:
-    mixed = (np.asarray(code).astype(np.uint64) + np.uint64(salt)) * _MIX
+    mixed: Hashes = (np.asarray(code).astype(np.uint64) + np.uint64(salt)) * _MIX
     mixed ^= mixed >> np.uint64(32)
     mixed = (mixed + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
     result: Hashes = mixed ^ (mixed >> np.uint64(29))

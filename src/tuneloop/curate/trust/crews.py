@@ -6,8 +6,10 @@ convicts nobody, since people have their own topics, languages and signatures. A
 
 - of a phrase or word in corrections and comments that neither prompt nor answer explains, if
   nearly nobody else uses it;
-- of a word in questions or answers, if nearly nobody else uses it and they always vote up (a
-  trigger), or if their votes on it contradict what everybody else's votes predict.
+- of a word in questions, a topic, a system or a signal, if nearly nobody else uses it and they
+  always vote up (a trigger), or if their votes on it contradict what everybody else's votes
+  predict. Words are narrower than topics, so a crew is also looked for in all the questions
+  that sound like those of the few who share a word.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuneloop.curate.columns import Flags, Floats, Ints
+from tuneloop.curate.columns import Flags, Floats, Ints, signal_code
 from tuneloop.curate.trust.bursts import Occurrences
 from tuneloop.curate.trust.consensus import Consensus
 from tuneloop.curate.trust.findings import merge, report
-from tuneloop.curate.trust.scene import Scene
+from tuneloop.curate.trust.reliability import judge_accounts
+from tuneloop.curate.trust.scene import Scene, Votes
 from tuneloop.curate.trust.wording import Novel
 
 MAX_P_CARRIER = 1e-3
@@ -129,23 +132,71 @@ def _crews(
 def _by_votes(scene: Scene, consensus: Consensus) -> None:
     """Judge crews by their votes: a trigger that is always liked, or votes that contradict."""
     votes = consensus.votes
+    labels = _labels(scene, votes)
     seen: list[Ints] = []
-    guilty = []
-    for crew in find_crews(scene, consensus.words()):
-        chosen = np.isin(votes.piece, crew.pieces) & scene.active[votes.piece]
-        stated = chosen & votes.stated
-        alone = crew.inside >= MIN_SHARE_INSIDE
-        if alone and stated.any() and votes.up[stated].mean() >= MIN_SHARE_UP:
-            guilty.append(crew)
-            continue
-        known = any(len(np.intersect1d(crew.accounts, old)) * 2 > len(crew.accounts)
-                    for old in seen)  # fmt: skip
-        if known or len(seen) >= MAX_TESTED:
-            continue
-        seen.append(crew.accounts)
-        if consensus.surprise(chosen, crew.accounts, len(scene.lives)) <= scene.config.max_p:
-            guilty.append(crew)
+    guilty: list[Crew] = []
+    everybody = judge_accounts(scene, consensus).trust
+    for narrow in find_crews(scene, consensus.features(*labels)):
+        for crew in [narrow, *_wider(scene, consensus, narrow)]:
+            chosen = np.isin(votes.piece, crew.pieces) & scene.active[votes.piece]
+            liked = crew.inside >= MIN_SHARE_INSIDE and _liked(votes, chosen, scene.config.max_p)
+            if not liked:
+                if len(seen) >= MAX_TESTED or _known(crew, seen):
+                    continue
+                seen.append(crew.accounts)
+                trust = everybody.copy()
+                trust[crew.accounts] = 0.0
+            if liked or consensus.surprise(chosen, trust) <= scene.config.max_p:
+                guilty.append(crew)
+                everybody[crew.accounts] = 0.0
     _convict(scene, guilty, "crew vote")
+
+
+def _liked(votes: Votes, chosen: Flags, max_p: float) -> bool:
+    """Whether these votes are nearly all up, as no others are."""
+    from scipy.special import bdtrc
+
+    own, others = votes.stated & chosen, votes.stated & ~chosen
+    n, n_up = int(own.sum()), int(votes.up[own].sum())
+    rate = (votes.up[others].sum() + 1.0) / (others.sum() + 2.0)
+    return n > 0 and n_up >= MIN_SHARE_UP * n and float(bdtrc(n_up - 1, n, rate)) <= max_p
+
+
+def _labels(scene: Scene, votes: Votes) -> list[Ints]:
+    """Return what else a crew may share: signal, system, intent, template, cluster."""
+    table, m = scene.interactions, len(scene.feedback)
+    signal = np.append(scene.feedback.signal, signal_code("preference"))
+    return [
+        signal[np.minimum(votes.piece, m)].astype(np.int64),
+        *(table.codes[name][votes.row] for name in ("system", "intent", "template")),
+        table.cluster[votes.row],
+    ]
+
+
+def _known(crew: Crew, seen: list[Ints]) -> bool:
+    """Whether most of the crew was already looked at together, in a crew no smaller."""
+    n = len(crew.accounts)
+    return any(2 * len(np.intersect1d(crew.accounts, old)) > n and 2 * len(old) > n for old in seen)
+
+
+def _wider(scene: Scene, consensus: Consensus, crew: Crew) -> list[Crew]:
+    """Return the crew behind all questions that sound like this one's, if there is one.
+
+    A question sounds like them if its words are likelier in theirs than in others' (naive
+    Bayes with add-one smoothing).
+    """
+    asked = consensus.features()
+    mine = np.isin(scene.account[asked.event], crew.accounts)
+    size = int(asked.feature.max()) + 1
+    theirs = np.bincount(asked.feature[mine], minlength=size) + 1.0
+    others = np.bincount(asked.feature[~mine], minlength=size) + 1.0
+    score = np.log(theirs / theirs.sum()) - np.log(others / others.sum())
+    total = np.bincount(asked.event, weights=score[asked.feature], minlength=len(scene.ts))
+    alike = np.unique(asked.event[total[asked.event] > 0])
+    rest = np.setdiff1d(np.unique(asked.event), alike)
+    label = np.concatenate([np.zeros(len(alike), dtype=np.int64), np.ones(len(rest), np.int64)])
+    found = find_crews(scene, Occurrences(label, np.concatenate([alike, rest])))
+    return [wide for wide in found if wide.feature == 0 and len(wide.accounts) > len(crew.accounts)]
 
 
 def _convict(scene: Scene, crews: list[Crew], kind: str) -> None:

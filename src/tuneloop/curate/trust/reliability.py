@@ -31,6 +31,7 @@ MIN_VOTES = 3
 N_QUARTERS = 4
 MAX_SYSTEMS = 8
 N_PASSES = 5
+N_EM = 15
 HOSTILE_ODDS = 0.05
 """Odds of an account to be hostile before its votes are seen."""
 SLIP = 0.05
@@ -41,30 +42,52 @@ STRATA = (MIN_VOTES, 5, 8, 15, 30, 100)
 """Accounts are compared within these numbers of votes."""
 
 
-def drop_contradicting(scene: Scene, consensus: Consensus) -> None:
-    """Flag the feedback of accounts that contradict everybody else, from when they began to.
+@dataclass(frozen=True)
+class Judged:
+    """Accounts after their votes were weighed.
+
+    Attributes:
+        log_e: Natural logarithm of the e-value; -inf without enough votes.
+        trust: Probability of honesty, 0 to 1.
+        p_up: What is predicted of each vote.
+    """
+
+    log_e: Floats
+    trust: Floats
+    p_up: Floats
+
+
+def judge_accounts(scene: Scene, consensus: Consensus) -> Judged:
+    """Return how far each account can be believed.
 
     The prediction and the judgement of accounts are repeated in turn: an account counts in the
     next prediction as far as it is likely to be honest.
     """
-    votes, n = consensus.votes, len(scene.lives)
+    votes, system = consensus.votes, scene.interactions.codes["system"].astype(np.int64)
     believed = scene.active[votes.piece]
+    trust = np.ones(len(scene.lives))
+    for _ in range(N_PASSES):
+        p = [view.predict(votes, trust[votes.account] * believed) for view in consensus.views]
+        found = [account_evidence(votes, one, system, consensus.fold) for one in p]
+        log_e = _log_mean(np.stack(found, axis=1))
+        trust = 1.0 / (1.0 + np.exp(np.clip(log_e, -30, 30)) * HOSTILE_ODDS)
+    return Judged(log_e, trust, p[0])
+
+
+def drop_contradicting(scene: Scene, consensus: Consensus) -> None:
+    """Flag the feedback of accounts that contradict everybody else, from when they began to."""
+    votes, n = consensus.votes, len(scene.lives)
     n_votes = np.bincount(votes.account, minlength=n)
     if not (n_votes >= MIN_VOTES).any():
         return
-    trust = np.ones(n)
-    for _ in range(N_PASSES):
-        p = [view.predict(votes, trust[votes.account] * believed) for view in consensus.views]
-        system = scene.interactions.codes["system"]
-        log_e = _log_mean(np.stack([account_evidence(votes, one, system, n) for one in p], axis=1))
-        trust = 1.0 / (1.0 + np.exp(np.clip(log_e, -30, 30)) * HOSTILE_ODDS)
-    guilty = discoveries(log_e, n_votes, scene.config.max_false_fraction)
-    since = turning_points(votes, p[0], n)
+    judged = judge_accounts(scene, consensus)
+    guilty = discoveries(judged.log_e, n_votes, scene.config.max_false_fraction)
+    since = turning_points(votes, judged.p_up, n)
     pieces = np.flatnonzero(
         scene.active & guilty[scene.account] & (scene.ts >= since[scene.account])
     )
     if len(pieces):
-        facts = {"log10_e_median": float(np.median(log_e[guilty]) / np.log(10))}
+        facts = {"log10_e_median": float(np.median(judged.log_e[guilty]) / np.log(10))}
         scene.rows.append(report(scene, pieces, "contradiction", facts))
         scene.flag(pieces, "contradicts")
 
@@ -98,27 +121,52 @@ def turning_points(votes: Votes, p_up: Floats, n_accounts: int) -> Floats:
     return since
 
 
-def account_evidence(votes: Votes, p_up: Floats, system: Ints, n_accounts: int) -> Floats:
-    """Return the natural logarithm of each account's e-value; -inf without enough votes."""
-    table = _tally(votes, p_up, n_accounts)
+def account_evidence(votes: Votes, p_up: Floats, system: Ints, fold: Ints) -> Floats:
+    """Return the natural logarithm of each account's e-value; -inf without enough votes.
+
+    Half of the weight is spread evenly over the hostile ways. The other half goes where accounts
+    of the other folds seem to go, so that a crew shows itself without vouching for its members.
+
+    Args:
+        votes: The votes.
+        p_up: What is predicted of each.
+        system: Of each interaction, its system's code.
+        fold: Of each account, its part.
+    """
+    table = _tally(votes, p_up, len(fold))
     honest = table.honest.sum(axis=1)  # accounts × tempers
     null = _mean_exp(honest + table.log_weight)
-    ways = []
     rest = np.cumsum(table.honest, axis=1)
-    for hostile in (table.flipped, table.up, table.down):
+    ways = []
+    for hostile in (table.up, table.down, table.flipped):
         for quarter in range(N_QUARTERS):
             before = rest[:, quarter - 1] if quarter else np.zeros_like(honest)
             after = hostile[:, quarter:].sum(axis=1)
             ways.append(_mean_exp(before + table.log_weight) + after)
-    own = np.stack(ways, axis=1)
-    found = [_log_mean(own)]
-    by_system = _by_system(votes, p_up, system, n_accounts)
-    if by_system is not None:
-        found.append(by_system)
-    log_e = _log_mean(np.stack(found, axis=1)) - null
-    log_e[table.n < MIN_VOTES] = -np.inf
-    result: Floats = log_e
-    return result
+    ways += _by_system(votes, p_up, system, len(fold))
+    ratio = np.stack(ways, axis=1) - null[:, None]
+    enough = table.n >= MIN_VOTES
+    # People who only ever like, or only ever complain, are common and agree on nothing.
+    shared = np.arange(len(ways)) >= 2 * N_QUARTERS
+    log_e = np.full(len(fold), -np.inf)
+    for part in np.unique(fold):
+        weight = _shares(ratio[enough & (fold != part)][:, shared])
+        mixed = np.full(len(ways), 0.5 / len(ways))
+        mixed[shared] += 0.5 * weight
+        mine = enough & (fold == part)
+        log_e[mine] = _mean_exp(ratio[mine] + np.log(mixed))
+    return log_e
+
+
+def _shares(ratio: Floats) -> Floats:
+    """Return how the hostile divide over their ways (EM over accounts × ways), summing to 1."""
+    n_ways = ratio.shape[1]
+    share = np.full(n_ways, HOSTILE_ODDS / n_ways)
+    for _ in range(N_EM):
+        joint = np.exp(np.clip(ratio, -50, 50)) * share
+        part = joint / (1.0 - share.sum() + joint.sum(axis=1, keepdims=True))
+        share = (part.sum(axis=0) + HOSTILE_ODDS / n_ways) / (len(ratio) + 1.0)
+    return np.asarray(share / share.sum())
 
 
 def discoveries(log_e: Floats, n_votes: Ints, alpha: float) -> Flags:
@@ -185,12 +233,12 @@ def _honest(votes: Votes, p_up: Floats) -> tuple[list[Floats], Floats]:
     return columns, np.log(weights / weights.sum())
 
 
-def _by_system(votes: Votes, p_up: Floats, system: Ints, n_accounts: int) -> Floats | None:
-    """Return the log-likelihood averaged over systems that an account may push or demote."""
-    code = system[votes.row]
+def _by_system(votes: Votes, p_up: Floats, system: Ints, n_accounts: int) -> list[Floats]:
+    """Return the log-likelihoods of pushing or demoting one of the systems."""
+    code = np.where(votes.own, -1, system[votes.row])
     codes, counts = np.unique(code[code >= 0], return_counts=True)
     if len(codes) < 2:
-        return None
+        return []
     codes = codes[np.argsort(-counts, kind="stable")][:MAX_SYSTEMS]
     honest, log_weight = _honest(votes, p_up)
     up = np.log(np.where(votes.up, 1 - SLIP, SLIP))
@@ -207,7 +255,7 @@ def _by_system(votes: Votes, p_up: Floats, system: Ints, n_accounts: int) -> Flo
         for on, off in ((up, down), (down, up)):
             ways.append(total(np.where(here, on, off)))
             ways.append(total(np.where(here, on, 0.0)) + elsewhere)
-    return _log_mean(np.stack(ways, axis=1))
+    return ways
 
 
 def _mean_exp(values: Floats) -> Floats:
