@@ -78,7 +78,8 @@ class Worth:
         """Return all rows, the most valuable first; time and id settle what evidence does not."""
         order = order_of(interactions.ts, interactions.id)
         keys = (-self.weight[order], ~self.corrected[order], ~self.compared[order])
-        return order[np.lexsort(keys)]
+        ranked: Ints = order[np.lexsort(keys)]
+        return ranked
 
 
 def drop_duplicates(

@@ -25,7 +25,8 @@ from tuneloop.curate.settle import detail, refuse_marked, settle
 from tuneloop.curate.signals.derive import derive
 from tuneloop.curate.signals.evidence import Evidence, evidence
 from tuneloop.curate.signals.opinion import opinions
-from tuneloop.curate.trust.gate import REASONS, Distrusted, distrust
+from tuneloop.curate.trust.gate import Distrusted, distrust
+from tuneloop.curate.trust.scene import REASONS
 
 COMMENT = signal_code("comment")
 

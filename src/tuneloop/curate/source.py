@@ -35,8 +35,7 @@ def use_runner(runner: str) -> None:
             daft.set_runner_native()
     except Exception as error:
         raise ConfigError(
-            f"Daft cannot change its runner: {error}",
-            where="curate.runner",
+            [f"curate.runner {runner}: Daft cannot change its runner: {error}"],
             hint="one process keeps one runner: start another",
         ) from error
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +46,11 @@ class Keys:
     def of(cls, assembled: Assembled, questions: Questions, config: SplitConfig) -> Keys:
         """Return the keys that the config names."""
         codes = assembled.interactions.codes
-        columns = {"cluster": questions.of, "session": codes["session"], "user": codes["subject"]}
+        columns: dict[str, Any] = {
+            "cluster": questions.of,
+            "session": codes["session"],
+            "user": codes["subject"],
+        }
         single, n = [], 0
         for name, column in columns.items():
             if name in config.group_by:

@@ -93,8 +93,9 @@ class StoredTexts:
         # A text about a whole session lies with each of its rows; one of them is meant.
         fits = piece >= 0
         fits[fits] = self.key[about[piece[fits]]] == table["key"].to_numpy()[fits]
-        if rows is not None:
-            fits[fits] &= _padded(rows, len(about))[piece[fits]]
+        wanted = _padded(rows, len(about))
+        if wanted is not None:
+            fits[fits] &= wanted[piece[fits]]
         chosen = np.flatnonzero(fits)
         order = np.argsort(piece[chosen], kind="stable")
         return piece[chosen][order], table.take(pa.array(chosen[order]))
