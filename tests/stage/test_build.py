@@ -289,13 +289,14 @@ def test_a_distrusted_correction_teaches_nothing_whoever_else_liked_the_answer(r
     assert again.sets["sft_train"][0]["weight"] == 0.05
 
 
-def test_an_edited_copy_is_taught_at_half_the_weight(run):
-    voices = [said("e1", "edit", "waited"), said("e2", "edit", "wait a day"), said("c", "copy")]
+def test_an_edited_copy_is_taught_for_what_it_weighs(run):
+    voices = [said("e1", "edit", "waited", weight=0.3), said("c", "copy"),
+              said("e2", "edit", "wait a day", weight=0.3)]  # fmt: skip
     result = run([whole("a", score=0.4, signals=voices)])
     assert result.sft() == ["wait a day"]
     assert result.pairs() == [("wait a day", "wait")]
     (taught,) = result.sets["sft_train"]
-    assert (taught["rule"], taught["weight"], taught["feedback_ids"]) == ("edit", 0.5, ["e2"])
+    assert (taught["rule"], taught["weight"], taught["feedback_ids"]) == ("edit", 0.3, ["e2"])
     same = run([whole("a", score=0.4, signals=[said("e", "edit", " wait ")]), liked("b")])
     assert same.sft() == ["fine"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,15 +68,24 @@ def make_sets(
         writers = {
             name: stack.enter_context(SetWriter(name[0], path)) for name, path in sets.files.items()
         }
+        behind = stack.enter_context(ThreadPoolExecutor(1))  # closed first: it uses the writers
+        writing: list[Future[None]] = []
         for sources, settled in chunks(curated, config, sets.tally, sampled):
             sets.tally.add(sources, {kind: made for kind, (made, _) in settled.items()})
+            tables = {k: as_table(k, made, sources, config) for k, (made, _) in settled.items()}
             for kind, (made, validates) in settled.items():
-                table = as_table(kind, made, sources, config)
-                for split, wanted in zip(SPLITS, (~validates, validates), strict=True):
-                    writers[kind, split].write(table.filter(pa.array(wanted)))
-                ids = as_array(table.column("row_id"))
+                ids = as_array(tables[kind].column("row_id"))
                 _note(sets.written[kind], made, validates, ids, sources)
+            for written in writing:  # no more than one chunk waits to be written
+                written.result()
+            writing = [
+                behind.submit(writers[kind, split].write, tables[kind].filter(pa.array(wanted)))
+                for kind, (_, validates) in settled.items()
+                for split, wanted in zip(SPLITS, (~validates, validates), strict=True)
+            ]
             context.progress.advance(len(sources.rows))
+        for written in writing:
+            written.result()
     return sets
 
 
@@ -106,7 +116,7 @@ def _note(written: Written, made: Made, validates: Flags, ids: pa.Array, sources
         weight=np.round(made.weight, 6),
         validates=validates,
         label=made.label.astype(np.int8),
-        prompt_chars=rows.prompts.n_chars()[made.row].astype(np.int32),
+        prompt_chars=rows.prompt_chars[made.row].astype(np.int32),
         n_words=_n_words(good, is_pair),
         n_words_bad=_n_words(bad, is_pair),
         answer_chars=_n_chars(good) + np.where(is_pair, _n_chars(bad), 0),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-ROWS_AT_ONCE = 16_384
+ROWS_AT_ONCE = 8_192
 SPLITS = ("train", "validation")
 COLUMNS = (
     "interaction_id", "subject_key", "cluster_id", "split", "system", "event_ts", "segment",
@@ -80,6 +83,17 @@ class Rows:
         n_rows: int = self.table.num_rows
         return n_rows
 
+    @cached_property
+    def key_digests(self) -> list[bytes]:
+        """SHA-256 of each of `keys`."""
+        texts = self.keys.cast(pa.binary()).to_pylist()
+        return [hashlib.sha256(text).digest() for text in texts]
+
+    @cached_property
+    def prompt_chars(self) -> Ints:
+        """Characters of each row's prompt."""
+        return self.prompts.n_chars()
+
     def column(self, name: str) -> pa.Array:
         """Return one column."""
         return self.table.column(name)
@@ -91,7 +105,7 @@ def read_rows(path: Path, config: BuildConfig, dropped: Counter[str]) -> Iterato
     Memory is that of one bucket: the file is in order of (bucket of the prompt, id), so a
     bucket ends where an id is below the one before it.
     """
-    for table in _whole_buckets(path):
+    for table in ahead(_whole_buckets(path)):
         allowed = table.filter(_allowed(table, config, dropped))
         prompts = Prompts.of(allowed.column("prompt"), allowed.column("tools"))
         fits = prompts.cut(config.max_prompt_tokens, with_system=config.system_prompt == "keep")
@@ -99,6 +113,15 @@ def read_rows(path: Path, config: BuildConfig, dropped: Counter[str]) -> Iterato
         if not fits.all():
             allowed, prompts = allowed.filter(pa.array(fits)), prompts.filter(fits)
         yield _as_rows(allowed, prompts)
+
+
+def ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables, the next one being read meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = pool.submit(next, tables, None)
+            yield table
 
 
 def count_rows(path: Path) -> int:

@@ -97,5 +97,7 @@ class Tally:
 
 
 def _count(counter: Counter[str], column: pa.Array) -> None:
-    for item in pc.value_counts(pc.fill_null(column, UNSTATED)):
-        counter[item["values"].as_py()] += item["counts"].as_py()
+    found = pc.value_counts(pc.fill_null(column, UNSTATED))
+    counts = zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)
+    for value, n in counts:
+        counter[value] += n

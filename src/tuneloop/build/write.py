@@ -18,7 +18,7 @@ from tuneloop.build.rows import Flags, Ints, as_array, offsets_of, open_rows
 from tuneloop.build.rules import KINDS, Sources
 from tuneloop.config.sets import BuildConfig
 
-ROWS_PER_GROUP = 16_384
+ROWS_PER_GROUP = 8_192
 ANSWERS = pa.list_(pa.struct([*MESSAGES.value_type, ("reasoning", pa.string())]))
 _BEHIND = [
     ("tools", pa.string()),
@@ -133,7 +133,8 @@ def _answers(sources: Sources, numbers: Ints, config: BuildConfig) -> pa.ListArr
 def _row_ids(kind: str, examples: Made, sources: Sources) -> pa.Array:
     """Return a name for each row: equal for the same kind, prompt and texts, in every set."""
     sides = (examples.good, examples.bad)[: len(ANSWER_NAMES[kind])]
-    parts = [_digests(sources.rows.keys, sources.rows.prompt[examples.row])]
+    prompts = sources.rows.key_digests
+    parts = [[prompts[i] for i in sources.rows.prompt[examples.row].tolist()]]
     parts += [_digests(sources.texts.said, chosen) for chosen in sides]
     head = f"{kind}\x00".encode()
     ids = [

@@ -70,7 +70,7 @@ class RuleConfig(Section):
 SHIPPED_RULES: dict[str, dict[str, Any]] = {
     "demonstration": {"take": "correction", "makes": ["sft"], "actors": ["reviewer"]},
     "correction": {"take": "correction", "makes": ["sft", "preference"]},
-    "edit": {"take": "edit", "makes": ["sft", "preference"], "weight": 0.5},
+    "edit": {"take": "edit", "makes": ["sft", "preference"]},
     "liked": {"take": "answer", "makes": ["sft"], "min_score": 0.5, "by_score": True},
     "preference": {"take": "comparison", "makes": ["preference"]},
     "contrast": {"take": "contrast", "makes": ["preference"], "min_margin": 0.5},

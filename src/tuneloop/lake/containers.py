@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,7 @@ from tuneloop.lake.parsing import MAX_RECORD_BYTES, RAW_BYTES, Item, parse_item
 from tuneloop.lake.splitting import JsonSplitter, Readable, list_offset
 
 HEAD_BYTES = 256 * 1024
+N_ROWS = 20
 HUB = "hf:"
 
 Kind = Literal["empty", "lines", "array", "values", "list", "csv", "parquet", "hub"]
@@ -59,10 +62,10 @@ def look_into(path: Path, *, fits: Fits) -> Container:
             return Container("parquet")
     with Stream(path) as stream:
         head = stream.file.read(HEAD_BYTES)
-    whole = len(head) < HEAD_BYTES
+        whole = len(head) < HEAD_BYTES and not stream.broken
     body = head.strip()
     if not body:
-        return Container("empty")
+        return Container("empty" if whole else "lines")
     lines = [line for line in body.split(b"\n") if line.strip()]
     if body[:1] in b"[{":
         first_is_whole = _is_json(lines[0])
@@ -116,15 +119,26 @@ def _object(body: bytes, fits: Fits, *, whole: bool) -> Container:
 
 
 def _delimiter(head: bytes) -> str | None:
-    """Return what parts the columns of a CSV, or None where nothing does."""
+    """Return what parts the columns of a CSV, or None where nothing does.
+
+    The mark that gives most of the first rows as many columns as the header; of several the one
+    that gives the most columns.
+    """
     text = head.decode("utf-8", errors="replace")
-    first = text.partition("\n")[0]
-    if not any(mark in first for mark in ",;\t|"):
-        return None
+    found: dict[str, tuple[float, int]] = {}
+    for mark in ",;\t|":
+        rows = [row for row in islice(_parted(text, mark), N_ROWS) if row]
+        if rows and len(rows[0]) > 1:
+            fitting = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+            found[mark] = (fitting, len(rows[0]))
+    return max(found, key=lambda mark: found[mark], default=None)
+
+
+def _parted(text: str, mark: str) -> Iterator[list[str]]:
     try:
-        return csv.Sniffer().sniff(text, delimiters=",;\t|").delimiter
-    except csv.Error:  # long texts with every sign in them: the header alone decides
-        return max(",;\t|", key=first.count)
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    except csv.Error:  # the head ends within a row
+        return
 
 
 # -- records -------------------------------------------------------------------------

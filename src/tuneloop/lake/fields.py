@@ -50,9 +50,17 @@ def rest(record: Mapping[str, Any], *used: str) -> dict[str, Any]:
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """Return an object, also from its JSON, or an empty one."""
+    """Return an object, also from its JSON or from the pairs of a map column, or an empty one."""
     value = parse_json(value)
-    return dict(value) if isinstance(value, Mapping) else {}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return dict(value) if _are_pairs(value) else {}
+
+
+def _are_pairs(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, tuple | list) and len(one) == 2 and isinstance(one[0], str) for one in value
+    )
 
 
 def rows(value: Any) -> list[dict[str, Any]]:

@@ -118,9 +118,9 @@ def read_span(record: Mapping[str, Any]) -> Span:
 def attributes_of(value: Any) -> dict[str, Any]:
     """Return attributes by name, from an object or OTLP's list of keys and typed values."""
     value = parse_json(value)
-    if isinstance(value, list):
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
         return {str(kv.get("key")): _plain(kv.get("value")) for kv in value if isinstance(kv, dict)}
-    return {str(k): _plain(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
+    return {str(k): _plain(v) for k, v in mapping(value).items()}
 
 
 def event_name(row: Mapping[str, Any]) -> str:

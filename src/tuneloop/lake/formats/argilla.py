@@ -44,16 +44,22 @@ def recognise(record: Mapping[str, Any]) -> float:
     if isinstance(parse_json(record.get("fields")), Mapping):
         marks = {"responses", "suggestions", "vectors", "_server_id"} & record.keys()
         return 1.0 if marks else 0.0
-    flat = [name for name in record if name.endswith((".responses", ".response"))]
-    return 1.0 if flat else 0.6 if any(n.endswith(".suggestion") for n in record) else 0.0
+    if any(name.endswith((".responses", ".response")) for name in record):
+        return 1.0
+    if any(_old_responses(value) for value in record.values()):
+        return 0.9
+    return 0.6 if any(n.endswith((".suggestion", "-suggestion")) for n in record) else 0.0
 
 
 def convert(record: Record, source: Source) -> Iterable[Event]:
     """Return the record's answers as interactions, and every submitted response as feedback."""
     fields = mapping(record.get("fields")) or {
-        k: v
-        for k, v in record.items()
-        if k not in _OWN and "." not in k and isinstance(v, str | list)
+        name: value
+        for name, value in record.items()
+        if name not in _OWN
+        and "." not in name
+        and isinstance(value, str | list)
+        and not _old_responses(value)
     }
     # Other datasets number their records too: the fields tell them apart.
     id = content_id("record", take(record, "external_id", "id", "_server_id"), fields)
@@ -104,9 +110,17 @@ def _responses(record: Record) -> Iterable[Record]:
             yield {"question": question, "value": mapping(held).get("value", held),
                    "user_id": one.get("user_id"), "status": one.get("status")}  # fmt: skip
     for name, held in record.items():
+        if name not in _OWN and _old_responses(held):
+            yield from ({"question": name} | one for one in rows(held))
         for end in (".responses", ".response"):  # flat
             if name.endswith(end) and held is not None:
                 yield from _flat(record, name, parse_json(held))
+
+
+def _old_responses(value: Any) -> bool:
+    """Say whether a column holds responses as datasets on the hub had them before Argilla 2."""
+    found = rows(value)
+    return bool(found) and all({"user_id", "value", "status"} <= one.keys() for one in found)
 
 
 def _flat(record: Record, name: str, held: Any) -> Iterable[Record]:

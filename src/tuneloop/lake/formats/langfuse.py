@@ -63,7 +63,8 @@ def recognise(record: Mapping[str, Any]) -> float:
     if str(row.get("type")) in _TYPES and ("trace_id" in row or "parent_observation_id" in row):
         return 1.0
     if "name" in row and ("value" in row or "string_value" in row):
-        own = {"data_type", "observation_id", "dataset_run_id"} & row.keys()
+        own = bool({"data_type", "observation_id", "dataset_run_id"} & row.keys())
+        own = own or row.get("source") in ("API", "ANNOTATION", "EVAL")
         return 1.0 if own and ("trace_id" in row or "session_id" in row) else 0.0
     if "id" in row and "timestamp" in row and {"input", "output"} & row.keys():
         marks = {"observations", "scores", "session_id", "user_id", "bookmarked", "public",

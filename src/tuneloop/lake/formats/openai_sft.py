@@ -20,7 +20,7 @@ def recognise(record: Mapping[str, Any]) -> float:
     """Chats and nothing that says more of them."""
     if not is_chat(parse_json(record.get("messages"))) or "rejected_message" in record:
         return 0.0
-    return 0.7 if not record.keys() - {*_USED, "id", "metadata", "source", "user"} else 0.3
+    return 0.7 if not record.keys() - {*_USED, "id", "metadata", "source", "user"} else 0.55
 
 
 def convert(record: Record, source: Source) -> Iterable[Event]:

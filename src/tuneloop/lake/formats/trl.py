@@ -22,12 +22,12 @@ _USED = ("prompt", "completion", "chosen", "rejected", "label", "messages", "tex
 _COLUMNS = {*_USED, "chat_template_kwargs", "images", "image"}
 _SHAPES = (
     ({"prompt", "completion", "label"}, 0.9),
-    ({"prompt", "chosen", "rejected"}, 0.7),
+    ({"prompt", "chosen", "rejected"}, 0.8),
     ({"prompt", "completion"}, 0.8),
-    ({"chosen", "rejected"}, 0.6),
+    ({"chosen", "rejected"}, 0.75),
     ({"messages"}, 0.4),
-    ({"text"}, 0.4),
-    ({"prompt"}, 0.4),
+    ({"text"}, 0.6),
+    ({"prompt"}, 0.6),
 )
 
 
@@ -38,7 +38,7 @@ def recognise(record: Mapping[str, Any]) -> float:
         return 0.1  # HH-RLHF
     for shape, score in _SHAPES:
         if record.keys() >= shape:
-            return score if record.keys() <= _COLUMNS else score / 2
+            return score if record.keys() <= _COLUMNS else 0.7 * score
     return 0.0
 
 

@@ -462,3 +462,21 @@ def test_a_damaged_record_gives_valid_events_or_is_refused(name):
                 continue
             except ValidationError as error:
                 pytest.fail(f"{error}\n{record}")
+
+
+def test_columns_that_are_maps_are_objects():
+    """As Parquet gives them: pairs of key and value."""
+    row = formats()["tensorzero"].examples[0]
+    pairs = row | {"tags": list(row["tags"].items())}
+    assert events("tensorzero", row) == events("tensorzero", pairs)
+    flat = CHAT_SPANS["numbered attributes"]
+    pairs = flat | {"SpanAttributes": list(flat["SpanAttributes"].items())}
+    assert events("otel", flat) == events("otel", pairs)
+
+
+def test_argilla_before_its_second_version():
+    said = [{"user_id": "ann", "value": 2, "status": "submitted"},
+            {"user_id": "bob", "value": 5, "status": "discarded"}]  # fmt: skip
+    record = {"prompt": "Name a fruit.", "response": "Oak.", "quality": said}
+    assert formats()["argilla"].recognise(record) == 0.9
+    assert [j[2:] for j in judged("argilla", record)] == [("score", 2.0)]
