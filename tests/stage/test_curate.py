@@ -10,7 +10,8 @@ import pytest
 from tuneloop.artefacts.manifest import Manifest
 from tuneloop.artefacts.stage import GoldenSet, LakeVersion, Scope, StageContext
 from tuneloop.artefacts.store import Store
-from tuneloop.config.data import CurateConfig, LakeConfig
+from tuneloop.config.curate import CurateConfig
+from tuneloop.config.data import LakeConfig
 from tuneloop.curate.stage import curate
 from tuneloop.errors import DataError, LeakError
 from tuneloop.lake.stage import take_in
@@ -232,9 +233,11 @@ def test_sessions_and_episodes_mean_their_last_interaction(run):
         ]
     )
     assert list(result.by_id) == ["last"]
-    assert result.by_id["last"]["signals"] == [
-        {"feedback_id": "f", "signal": "stars", "value_json": "5", "actor": "user"}
-    ]
+    (signal,) = result.by_id["last"]["signals"]
+    assert signal == {
+        "feedback_id": "f", "signal": "stars", "dimension": None, "value_json": "5",
+        "actor": "user", "opinion": 1.0, "weight": 1.0,
+    }  # fmt: skip
 
 
 def test_preferences_need_both_answers(run):
@@ -244,16 +247,19 @@ def test_preferences_need_both_answers(run):
             asked("a", TOPICS[0], answer="one"),
             asked("b", TOPICS[0], answer="two"),
             asked("c", TOPICS[0], answer="three", outcome="error"),
+            asked("d", TOPICS[0], answer="four"),
             said("p", "a", "preference", pair),
             said("q", "a", "preference", {"winner": "a", "loser": "c"}),
-            said("r", "a", "preference", pair | {"outcome": "both_bad"}),
+            said("p2", "a", "preference", pair, actor={"kind": "reviewer", "id": "r"}, hours=2),
+            said("r", "b", "preference", {"winner": "d", "loser": "b", "outcome": "both_bad"}),
             said("w", "a", "preference", {"winner": "a", "loser": "later"}),
         ]
     )
-    assert [(p["feedback_id"], p["outcome"]) for p in result.preferences] == [
-        ("p", "better"),
-        ("r", "both_bad"),
-    ]
+    assert [(p["winner_id"], p["loser_id"], p["feedback_ids"], p["outcome"])
+            for p in result.preferences] == [
+        ("a", "b", ["p", "p2"], "better"),
+        ("b", "d", ["r"], "both_bad"),
+    ]  # fmt: skip
     assert result.why["feedback", "q"] == "target_dropped"
     assert result.summary["feedback"]["n_waiting"] == 1
     assert result.by_id["b"]["score"] == -1
@@ -291,9 +297,9 @@ def test_personal_data_goes_everywhere(run):
         ]
     )
     row = result.by_id["a"]
-    assert row["prompt"][-1]["content"].endswith("my mail is [EMAIL_1]")
-    assert row["answer"] == "We wrote to [EMAIL_1]."
-    assert row["correction"] == "Written to [EMAIL_1] and [EMAIL_2]."
+    placed = row["prompt"][-1]["content"].rpartition(" ")[2]
+    assert row["answer"] == f"We wrote to {placed}."
+    assert row["correction"].startswith(f"Written to {placed} and ")
     for path in result.out.files.values():
         assert b"example.com" not in path.read_bytes()
     assert result.summary["redactions"] == {"email": 5}
@@ -314,9 +320,9 @@ def test_a_planted_leak_stops_the_run(run, leak):
         *(said(f"f{n}", f"i{n}", "thumb", True) for n in range(3)),
         said("f", "planted", "thumb", True),
     ]
-    with pytest.raises(LeakError, match="g1 ↔ planted"):
+    with pytest.raises(LeakError, match="g1 ↔ planted"):  # one row of four
         run(events, golden=["unrelated words that nobody here would say", TOPICS[3]])
-    result = run(events, golden=[TOPICS[3]], leak={"on_leak": "drop"})
+    result = run(events, golden=[TOPICS[3]], leak={"max_share": 0.3})
     assert "planted" not in result.by_id
     assert result.out.counts.dropped == {"golden_leak": 1}
     assert result.summary["leaks"][0]["interaction_id"] == "planted"

@@ -13,10 +13,12 @@ from tuneloop.artefacts.manifest import Manifest
 from tuneloop.artefacts.stage import CuratedSet, GoldenSet, LakeVersion, Scope, StageContext
 from tuneloop.artefacts.store import Store
 from tuneloop.build.stage import build
-from tuneloop.config.data import CurateConfig, LakeConfig
+from tuneloop.config.curate import CurateConfig
+from tuneloop.config.data import LakeConfig
 from tuneloop.config.sets import BuildConfig
 from tuneloop.config.simulate import SimulateConfig
 from tuneloop.curate.stage import curate
+from tuneloop.curate.trust.scene import REASONS
 from tuneloop.lake.stage import take_in
 from tuneloop.runtime.progress import SilentProgress
 from tuneloop.simulate.stage import simulate
@@ -65,7 +67,8 @@ def loop(tmp_path_factory):
 
 def used_feedback(curated):
     rows = pq.read_table(curated.files["curated.parquet"]).to_pylist()
-    return {signal["feedback_id"] for row in rows for signal in row["signals"]}
+    ids = {signal["feedback_id"] for row in rows for signal in row["signals"]}
+    return {id for id in ids if not id.startswith("derived:")}
 
 
 def test_adversarial_feedback_is_gone_and_honest_feedback_mostly_kept(loop):
@@ -76,7 +79,7 @@ def test_adversarial_feedback_is_gone_and_honest_feedback_mostly_kept(loop):
     assert used["adversarial"] <= 0.01 * given["adversarial"]
     assert used["honest"] >= 0.8 * given["honest"]
     dropped = pq.read_table(curated.files["dropped.parquet"]).to_pylist()
-    distrusted = [d for d in dropped if d["reason"] in ("brigade", "one_sided", "account_cap")]
+    distrusted = [d for d in dropped if d["reason"] in REASONS]
     false_alarms = [d for d in distrusted if truth[d["id"]]["honesty"] != "adversarial"]
     assert len(false_alarms) <= 0.01 * given["honest"]
 

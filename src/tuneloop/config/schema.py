@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from tuneloop.config.base import Address, Conflict, Section, holds_credentials
-from tuneloop.config.data import CurateConfig, LakeConfig
+from tuneloop.config.curate import CurateConfig
+from tuneloop.config.data import LakeConfig
 from tuneloop.config.decide import DecideConfig, ReportConfig
 from tuneloop.config.evaluate import EvaluateConfig
 from tuneloop.config.golden import GoldenConfig

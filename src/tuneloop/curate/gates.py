@@ -1,89 +1,219 @@
-"""Gates that look at one interaction at a time: was it served, is it usable, is it allowed."""
+"""Every gate in its order, on columns: what stays, what it is worth, and on which side it is."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from typing import Any
 
-from tuneloop.artefacts.stage import Scope
-from tuneloop.config.data import CurateConfig
-from tuneloop.curate.load import Joined
-from tuneloop.curate.rows import Dropped, FeedbackRow, Row
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-SPEAKING = frozenset(
-    {"thumb", "stars", "score", "correction", "preference", "copy", "dwell", "reformulation",
-     "regenerate", "abandonment"}
-)  # fmt: skip
+from tuneloop.artefacts.stage import StageContext
+from tuneloop.config.curate import CurateConfig
+from tuneloop.curate import split
+from tuneloop.curate.caps import above, apply_caps
+from tuneloop.curate.columns import Feedback, Flags, signal_code
+from tuneloop.curate.duplicates import Questions, Worth, drop_duplicates, near_equal
+from tuneloop.curate.meaning import compare_meanings, join_meanings, open_encoder
+from tuneloop.curate.order import mix
+from tuneloop.curate.overlap import Matches
+from tuneloop.curate.passes import Read, read_spoken, reconnect
+from tuneloop.curate.quality.contradiction import contradictions
+from tuneloop.curate.quality.flags import bits_with, counts, names
+from tuneloop.curate.settle import detail, refuse_marked, settle
+from tuneloop.curate.signals.derive import derive
+from tuneloop.curate.signals.evidence import Evidence, evidence
+from tuneloop.curate.signals.opinion import opinions
+from tuneloop.curate.trust.gate import Distrusted, distrust
+from tuneloop.curate.trust.scene import REASONS
 
-
-def pass_gates(
-    joined: Joined, config: CurateConfig, dropped: Dropped, scope: Scope | None = None
-) -> list[Row]:
-    """Return the interactions that may be learned from, in order of their id."""
-    for id in joined.without_feedback:
-        dropped.lines.append((id, "interaction", "no_signal", "no feedback"))
-    kept = []
-    for row in sorted(joined.rows.values(), key=lambda row: (row.id, row.tenant)):
-        row.feedback = [item for item in row.feedback if _fits(item, config, dropped)]
-        reason, detail = _elsewhere(row, scope) or refusal(row, config, joined.watermark)
-        if reason:
-            dropped.interaction(row, reason, detail)
-            for item in row.feedback:
-                dropped.feedback(item, "target_dropped", reason)
-        else:
-            kept.append(row)
-    return kept
+COMMENT = signal_code("comment")
 
 
-def drop_silent(rows: list[Row], dropped: Dropped) -> list[Row]:
-    """Drop interactions whose feedback, as far as it is trusted, says nothing on quality."""
-    kept = []
-    for row in rows:
-        if any(item.signal in SPEAKING for item in row.feedback):
-            kept.append(row)
-        else:
-            detail = "comments only" if row.feedback else "none of its feedback is trusted"
-            dropped.interaction(row, "no_signal", detail)
-    return kept
+@dataclass
+class Gated:
+    """The rows that stay, and everything that was found on the way."""
+
+    read: Read
+    feedback: Feedback
+    questions: Questions
+    kept: Flags
+    side: NDArray[np.int8]
+    found: Evidence
+    groups: split.Groups
+    distrusted: Distrusted
+    report: dict[str, Any] = field(default_factory=dict)
 
 
-def refusal(row: Row, config: CurateConfig, watermark: float) -> tuple[str, str]:
-    """Return why this interaction may not be used, and a detail; empty where it may.
+def pass_gates(read: Read, config: CurateConfig, context: StageContext) -> Gated:
+    """Return what is left of what was read."""
+    step = context.progress.start
+    assembled, texts, dropped = read.assembled, read.texts, read.dropped
+    interactions = assembled.interactions
+    report: dict[str, Any] = {}
+    step("curate: signals")
+    read_spoken(read, config)
+    feedback = read.joined.feedback
+    feedback.opinion = opinions(interactions, feedback, texts)
+    feedback = derive(interactions, feedback, texts, config.signals.derive)
+    reconnect(read, feedback)
+    step("curate: near-duplicates")
+    questions = near_equal(assembled, config.dedupe)
+    interactions.cluster = questions.clusters().astype(np.int32)
+    encoder = open_encoder(config.encoder, leak=config.leak, semantic=config.dedupe.semantic,
+                           cache=context.work / "vectors")  # fmt: skip
+    if config.dedupe.semantic.enabled and encoder:
+        interactions.cluster, found = join_meanings(
+            encoder, texts, interactions.question, interactions.cluster, config.dedupe.semantic
+        )
+        report["semantic_duplicates"] = found.counts
+    step("curate: trust")
+    _contradictions(read, feedback, config)
+    distrusted = distrust(interactions, feedback, read.joined.preferences, texts, config.trust)
+    _note_distrust(read, feedback, distrusted)
+    believed = evidence(interactions, feedback, read.joined.preferences, config.signals)
+    kept = np.ones(len(interactions), dtype=bool)
+    report["quality"] = _drop_flagged(read, kept, config)
+    _drop_silent(read, feedback, kept)
+    worth = _worth(read, believed)
+    if config.dedupe.enabled:
+        report["duplicates"] = drop_duplicates(
+            interactions, kept, worth, texts, config.dedupe, dropped
+        )
+    step("curate: golden guard")
+    read.guard.encoder = encoder if config.leak.semantic != "off" else None
+    report["golden"] = _guard(read, kept, config)
+    ties = mix(np.full(len(interactions), context.seed), assembled.key)
+    report["caps"] = apply_caps(interactions, kept, (believed.weight, ties), config.caps, dropped)
+    step("curate: split")
+    side = split.draw_sides(assembled, questions, config.split, seed=context.seed)
+    groups = _split(read, questions, kept, side, config)
+    _drop_orphans(read, feedback, kept)
+    return Gated(read, feedback, questions, kept, side, believed, groups, distrusted, report)
 
-    Consent ends by the lake's own clock (`watermark`, its newest event), so that the same
-    lake always gives the same set.
-    """
-    consent = row.consent or {}
-    until = consent.get("until")
-    n_chars = len(row.answer)
-    rules = [
-        (not row.shown or row.role in ("shadow", "replay"), "not_shown", row.role),
-        (row.outcome != "ok", f"outcome_{row.outcome}", ""),
-        (consent.get("train") is False, "consent_refused", consent.get("basis") or ""),
-        (config.require_consent and not consent, "consent_missing", ""),
-        (until is not None and _timestamp(until) < watermark, "consent_expired", until or ""),
-        (not row.answer.strip(), "empty_answer", ""),
-        (not row.question.strip(), "no_question", ""),
-        (n_chars > config.max_answer_chars, "too_long", f"{n_chars} characters"),
-    ]
-    return next(((reason, detail) for broken, reason, detail in rules if broken), ("", ""))
+
+def _contradictions(read: Read, feedback: Feedback, config: CurateConfig) -> None:
+    hits = contradictions(feedback, config.quality) & (feedback.trust > 0)
+    if config.quality.contradiction == "drop":
+        feedback.trust[hits] = 0.0
+        gone = feedback.id.take(pa.array(np.flatnonzero(hits)))
+        read.dropped.add("feedback", gone, "quality_contradiction")
 
 
-def _elsewhere(row: Row, scope: Scope | None) -> tuple[str, str] | None:
-    """Return why the row is none of this run's; None where it is, or does not say."""
-    if scope and row.task not in (None, scope.task):
-        return "other_task", row.task or ""
-    if scope and row.env not in (None, scope.env):
-        return "other_env", row.env or ""
-    return None
+def _note_distrust(read: Read, feedback: Feedback, found: Distrusted) -> None:
+    preferences = read.joined.preferences
+    for code, name in enumerate(REASONS):
+        if code:
+            for ids, reasons in ((feedback.id, found.feedback_reason),
+                                 (preferences.id, found.preference_reason)):  # fmt: skip
+                gone = np.flatnonzero(reasons == code)
+                read.dropped.add("feedback", ids.take(pa.array(gone)), name)
 
 
-def _fits(item: FeedbackRow, config: CurateConfig, dropped: Dropped) -> bool:
-    if item.signal == "correction" and len(item.value) > config.max_answer_chars:
-        dropped.feedback(item, "too_long", f"{len(item.value)} characters")
-        return False
-    return True
+def _drop_flagged(read: Read, kept: Flags, config: CurateConfig) -> dict[str, Any]:
+    """Drop rows with defects, and rows whose personal data the policy leaves out."""
+    assembled = read.assembled
+    left_out = np.flatnonzero(assembled.flags["left_out"])
+    ids = assembled.interactions.id
+    read.dropped.add("interaction", ids.take(pa.array(left_out)), "personal_data")
+    kept[left_out] = False
+    mask = assembled.flags["quality"]
+    drop = mask & np.uint32(bits_with(config.quality, "drop"))
+    for bits in np.unique(drop[kept & (drop > 0)]).tolist():
+        gone = np.flatnonzero(kept & (drop == bits))
+        defects = names(bits)
+        read.dropped.add("interaction", ids.take(pa.array(gone)), f"quality_{defects[0]}",
+                         ", ".join(defects))  # fmt: skip
+        kept[gone] = False
+    return {"found": counts(mask), "kept": counts(mask[kept])}
 
 
-def _timestamp(text: str) -> float:
-    stamp = datetime.fromisoformat(text)
-    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
+def _drop_silent(read: Read, feedback: Feedback, kept: Flags) -> None:
+    """Drop interactions whose feedback, as far as it is believed, says nothing on quality."""
+    n = len(kept)
+    preferences = read.joined.preferences
+    compared = preferences.trust > 0
+    rows = np.concatenate([preferences.first[compared], preferences.second[compared]])
+    speaking = (feedback.trust > 0) & (feedback.signal != COMMENT)
+    heard, any_left, any_given = (np.zeros(n, dtype=bool) for _ in range(3))
+    heard[feedback.row[speaking]] = True
+    heard[rows] = True
+    any_left[feedback.row[feedback.trust > 0]] = True
+    any_given[feedback.row] = True
+    any_given[preferences.first] = any_given[preferences.second] = True
+    ids = read.assembled.interactions.id
+    for why, which in (
+        ("comments only", any_left),
+        ("none of its feedback is trusted", any_given & ~any_left),
+        ("no feedback", ~any_given),
+    ):
+        gone = np.flatnonzero(kept & ~heard & which)
+        read.dropped.add("interaction", ids.take(pa.array(gone)), "no_signal", why)
+    kept &= heard
+
+
+def _worth(read: Read, found: Evidence) -> Worth:
+    preferences = read.joined.preferences
+    compared = np.zeros(len(found.score), dtype=bool)
+    compared[preferences.first] = compared[preferences.second] = True
+    return Worth(compared, found.correction >= 0, found.score, found.weight)
+
+
+def _guard(read: Read, kept: Flags, config: CurateConfig) -> dict[str, Any]:
+    """Drop the rows that repeat golden prompts."""
+    assembled = read.assembled
+    if not config.leak.enabled:
+        return {"enabled": False}
+    interactions, flags, rows = assembled.interactions, assembled.flags, np.flatnonzero(kept)
+    marked = np.flatnonzero(assembled.golden & kept)
+    tags = pa.array([["golden"]] * len(marked), pa.list_(pa.string()))
+    refuse_marked(interactions.id.take(pa.array(marked)), tags)
+    every = Matches(flags["leak_kind"].copy(), flags["leak_index"].copy(),
+                    flags["leak_similarity"].copy())  # fmt: skip
+    meaning = compare_meanings(read.guard, read.texts, interactions.question, every)
+    found = every.take(rows)
+    ids = interactions.id.take(pa.array(rows))
+    settled = settle(read.guard, found, interactions.question[rows], ids)
+    gone = np.flatnonzero(settled.drop)
+    details = pa.array([detail(read.guard, found, i) for i in gone.tolist()], pa.string())
+    read.dropped.add("interaction", ids.take(pa.array(gone)), "golden_leak", details)
+    kept[rows[gone]] = False
+    leaks = [
+        {"golden_id": read.guard.ids[found.index[i]], "interaction_id": ids[i].as_py(),
+         "similarity": round(float(found.similarity[i]), 4)}
+        for i in gone.tolist()
+    ]  # fmt: skip
+    return {"guard": settled.summary, "meaning": meaning.counts, "leaks": leaks}
+
+
+def _split(
+    read: Read, questions: Questions, kept: Flags, side: NDArray[np.int8], config: CurateConfig
+) -> split.Groups:
+    """Drop what is on both sides and what is too much of one thing; name the groups."""
+    interactions, dropped = read.assembled.interactions, read.dropped
+    between = np.flatnonzero(kept & (side == split.BOTH))
+    dropped.add("interaction", interactions.id.take(pa.array(between)), "split_bridge",
+                "connected with held-out and training rows")  # fmt: skip
+    kept[between] = False
+    held = kept & (side == split.VALIDATION)
+    code = np.where(held, interactions.cluster, -1)
+    oldest = (-interactions.ts, read.assembled.key)
+    surplus = above(code, held, oldest, config.split.max_group_share, config.caps.min_rows)
+    dropped.add("interaction", interactions.id.take(pa.array(surplus)), "held_out_surplus",
+                "more of one question than validation holds")  # fmt: skip
+    kept[surplus] = False
+    return split.name_groups(read.assembled, questions, kept, config.split)
+
+
+def _drop_orphans(read: Read, feedback: Feedback, kept: Flags) -> None:
+    """Note the feedback whose interaction did not come through."""
+    gone = np.flatnonzero(~kept[feedback.row] & (feedback.trust > 0) & ~feedback.derived)
+    why = "its interaction did not come through"
+    read.dropped.add("feedback", feedback.id.take(pa.array(gone)), "target_dropped", why)
+    preferences = read.joined.preferences
+    gone = np.flatnonzero(
+        ~(kept[preferences.first] & kept[preferences.second]) & (preferences.trust > 0)
+    )
+    why = "one of the two answers did not come through"
+    read.dropped.add("feedback", preferences.id.take(pa.array(gone)), "target_dropped", why)

@@ -6,7 +6,6 @@ their sets of words.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,19 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tuneloop.curate.near import Sets, near_pairs
+
 SHINGLE = 5
-MIN_RECALL = 0.995  # of pairs exactly at the threshold; higher above it
-MAX_RUN = 50  # neighbours compared in one bucket; its first member is compared with all
 PAIRS_AT_ONCE = 200_000
 Ints = NDArray[np.int64]
 
 
-def normalise(texts: list[str]) -> pa.Array:
+def normalise(texts: list[str] | pa.Array) -> pa.Array:
     """Return texts in one form: NFKC, lower case, words and single spaces only.
 
     Placeholders lose their numbers; Chinese, Japanese and Korean signs become words of one.
     """
-    column = pa.array(texts, type=pa.large_string())
+    column = pa.array(texts, type=pa.large_string()) if isinstance(texts, list) else texts
     column = pc.replace_substring_regex(column, r"\[([A-Z]+)_\d+\]", r"[\1]")
     column = pc.utf8_lower(pc.utf8_normalize(column, "NFKC"))
     column = pc.replace_substring_regex(
@@ -38,13 +37,23 @@ def normalise(texts: list[str]) -> pa.Array:
     return pc.utf8_trim_whitespace(column)
 
 
+def hash_texts(texts: pa.Array) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each text, the same everywhere (xxh3); 0 for null."""
+    from xxhash import xxh3_64_intdigest
+
+    encoded = texts.cast(pa.large_binary()).to_pylist()
+    values = (0 if text is None else xxh3_64_intdigest(text) for text in encoded)
+    return np.fromiter(values, dtype=np.uint64, count=len(texts))
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Texts as columns of words.
 
     Attributes:
         texts: Normalised, one a text.
-        words: Dictionary number of each word, texts one after another.
+        words: Number of each word, texts one after another: its place in the dictionary of
+            this corpus or, where that is `stable`, a hash.
         offsets: Where each text's words begin in `words`, and the end.
     """
 
@@ -53,16 +62,19 @@ class Corpus:
     offsets: Ints
 
     @classmethod
-    def of(cls, texts: pa.Array) -> Corpus:
-        """Split normalised texts into words."""
+    def of(cls, texts: pa.Array, *, stable: bool = False) -> Corpus:
+        """Split normalised texts into words; `stable` numbers are equal in every corpus."""
         lists = pc.split_pattern(texts, " ")
         flat = lists.flatten()
         empty = pc.equal(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
         lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False) - empty
         flat = flat.filter(pc.greater(pc.binary_length(flat), 0))
-        codes = flat.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        coded = flat.dictionary_encode()
+        codes = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        if stable:
+            codes = hash_texts(coded.dictionary).view(np.int64)[codes]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return cls(texts, codes.astype(np.int64), offsets)
+        return cls(texts, codes, offsets)
 
     @property
     def n_words(self) -> Ints:
@@ -129,6 +141,33 @@ def _jaccard(matrix: Any, a: Ints, b: Ints) -> NDArray[np.float64]:
     return result
 
 
+def fingerprints(corpus: Corpus, threshold: float) -> tuple[Sets, Sets]:
+    """Return each text's set of word 5-grams, and its set of words where those are few.
+
+    A text with fewer than five words has no 5-grams and is compared by its words; its partner
+    has at most 4 / threshold different words, so that longer ones need no set of words.
+    """
+    n = len(corpus.texts)
+    words = Sets.of(*corpus.ngrams(1), n)
+    few = words.sizes <= (SHINGLE - 1) / threshold
+    kept = np.repeat(few, words.sizes)
+    offsets = np.concatenate([[0], np.cumsum(np.where(few, words.sizes, 0))]).astype(np.int64)
+    return Sets.of(*corpus.ngrams(SHINGLE), n), Sets(words.codes[kept], offsets)
+
+
+def near_questions(
+    shingles: Sets, words: Sets, *, threshold: float, n_permutations: int
+) -> tuple[Ints, Ints]:
+    """Return the pairs (smaller number first) whose fingerprints are alike; each pair once."""
+    a, b = near_pairs(shingles, threshold=threshold, n_permutations=n_permutations)
+    few = np.flatnonzero(words.sizes > 0)
+    c, d = near_pairs(words.take(few), threshold=threshold, n_permutations=n_permutations)
+    c, d = few[c], few[d]
+    short = np.minimum(shingles.sizes[c], shingles.sizes[d]) == 0  # two long ones: by 5-grams
+    pairs = np.unique(np.concatenate([a * len(shingles) + b, (c * len(shingles) + d)[short]]))
+    return pairs // max(len(shingles), 1), pairs % max(len(shingles), 1)
+
+
 def cluster(texts: list[str], *, threshold: float, n_permutations: int, size: int = 5) -> Ints:
     """Return the number of each text's cluster: connected by near-equality of neighbours.
 
@@ -142,10 +181,12 @@ def cluster(texts: list[str], *, threshold: float, n_permutations: int, size: in
         return np.zeros(0, dtype=np.int64)
     encoded = normalise(texts).dictionary_encode()
     corpus = Corpus.of(encoded.dictionary)
-    a, b = _candidates(corpus, threshold, n_permutations, size)
-    similar = corpus.similarity(a, b) if size == SHINGLE else _jaccard(corpus.by_word, a, b)
-    near = similar >= threshold
-    labels = components(a[near], b[near], len(corpus.texts))
+    options: dict[str, Any] = {"threshold": threshold, "n_permutations": n_permutations}
+    if size == SHINGLE:
+        a, b = near_questions(*fingerprints(corpus, threshold), **options)
+    else:
+        a, b = near_pairs(Sets.of(*corpus.ngrams(size), len(corpus.texts)), **options)
+    labels = components(a, b, len(corpus.texts))
     codes: Ints = encoded.indices.to_numpy(zero_copy_only=False)
     return labels[codes]
 
@@ -158,80 +199,3 @@ def components(a: Ints, b: Ints, n: int) -> Ints:
     graph = coo_matrix((np.ones(len(a), dtype=np.int8), (a, b)), shape=(n, n))
     labels: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
     return labels
-
-
-def _candidates(
-    corpus: Corpus, threshold: float, n_permutations: int, size: int
-) -> tuple[Ints, Ints]:
-    """Return pairs that MinHash finds alike; each pair once, the smaller number first."""
-    n_words = corpus.n_words
-    everything = n_words > 0
-    groups = [(everything, 1)]
-    if size == SHINGLE:  # a short text's partner has at most 4 / threshold different words
-        n_different = np.diff(corpus.by_word.indptr)
-        short = everything & (n_different <= (SHINGLE - 1) / threshold)
-        groups = [(n_words >= SHINGLE, SHINGLE), (short, 1)]
-    n = len(corpus.texts)
-    found = [np.zeros(0, dtype=np.int64)]
-    for chosen, ngram in groups:
-        index = np.flatnonzero(chosen)
-        signatures = _minhash(corpus.texts.take(pa.array(index)), ngram, n_permutations)
-        for pair in _same_bucket(signatures, threshold):
-            a, b = index[pair[0]], index[pair[1]]
-            found.append(np.minimum(a, b) * n + np.maximum(a, b))
-    pairs = np.unique(np.concatenate(found))
-    return pairs // n, pairs % n
-
-
-def _minhash(texts: pa.Array, ngram: int, n_permutations: int) -> NDArray[np.uint32]:
-    """Return MinHash signatures, texts × permutations."""
-    import daft
-    from daft import col
-
-    if not len(texts):
-        return np.zeros((0, n_permutations), dtype=np.uint32)
-    frame = daft.from_arrow(pa.table({"i": np.arange(len(texts)), "text": texts}))
-    hashed = frame.select(
-        "i", col("text").minhash(num_hashes=n_permutations, ngram_size=ngram, seed=1).alias("h")
-    ).to_arrow()
-    hashed = hashed.sort_by("i")  # a cluster may hand parts back in any order
-    flat: NDArray[np.uint32] = pc.list_flatten(hashed["h"]).to_numpy()
-    return flat.reshape(len(texts), n_permutations)
-
-
-def _same_bucket(signatures: NDArray[np.uint32], threshold: float) -> list[tuple[Ints, Ints]]:
-    """Return pairs that agree in a whole band of permutations."""
-    n_rows = band_rows(threshold, signatures.shape[1])
-    pairs = []
-    for start in range(0, signatures.shape[1] - n_rows + 1, n_rows):
-        band = np.ascontiguousarray(signatures[:, start : start + n_rows]).astype(np.uint64)
-        key = np.zeros(len(band), dtype=np.uint64)
-        for column in band.T:
-            key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
-            key ^= key >> np.uint64(29)
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-        first = np.maximum.accumulate(
-            np.where(np.concatenate([[True], key[1:] != key[:-1]]), np.arange(len(key)), 0)
-        )
-        pairs.append((order[first], order))
-        for distance in range(1, min(MAX_RUN, len(key))):
-            same = np.flatnonzero(key[distance:] == key[:-distance])
-            if not len(same):
-                break
-            pairs.append((order[same], order[same + distance]))
-    return [(a[a != b], b[a != b]) for a, b in pairs]
-
-
-def band_rows(threshold: float, n_permutations: int) -> int:
-    """Return the most permutations a band whose bands together still find nearly every pair.
-
-    A pair of similarity s agrees in one of b bands of r rows with probability 1 - (1 - s^r)^b.
-    Source: Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, 3.4.
-    """
-    best = 1
-    for rows in range(2, n_permutations + 1):
-        bands = n_permutations // rows
-        if 1 - math.pow(1 - threshold**rows, bands) >= MIN_RECALL:
-            best = rows
-    return best

@@ -1,209 +1,247 @@
-"""The curated set's files, in a stable order and form."""
+"""The curated set's tables, range by range in the order of the rows."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tuneloop.artefacts.digest import canonical_json
-from tuneloop.artefacts.manifest import Counts
-from tuneloop.curate.leak import Leak
-from tuneloop.curate.load import Joined
-from tuneloop.curate.rows import Dropped, FeedbackRow, Row
+from tuneloop.artefacts.stage import Progress
+from tuneloop.artefacts.tables import CURATED, PREFERENCES, SIGNALS
+from tuneloop.curate import parts
+from tuneloop.curate.columns import (
+    ACTORS,
+    Feedback,
+    Flags,
+    Interactions,
+    Ints,
+    Preferences,
+)
+from tuneloop.curate.columns import SIGNALS as NAMES
+from tuneloop.curate.join import Joined
+from tuneloop.curate.signals.evidence import Evidence
+from tuneloop.curate.split import VALIDATION, Groups
+from tuneloop.curate.texts import StoredTexts
 
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-CURATED = pa.schema(
-    [
-        ("interaction_id", pa.string()),
-        ("tenant", pa.string()),
-        ("session_id", pa.string()),
-        ("subject_key", pa.string()),
-        ("group_id", pa.string()),
-        ("cluster_id", pa.string()),
-        ("split", pa.string()),
-        ("system", pa.string()),
-        ("event_ts", pa.string()),
-        ("prompt", MESSAGES),
-        ("answer", pa.string()),
-        ("correction", pa.string()),
-        ("score", pa.float64()),
-        ("weight", pa.float64()),
-        (
-            "signals",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("feedback_id", pa.string()),
-                        ("signal", pa.string()),
-                        ("value_json", pa.string()),
-                        ("actor", pa.string()),
-                    ]
-                )
-            ),
-        ),
-    ]
-)
-PREFERENCES = pa.schema(
-    [
-        ("winner_id", pa.string()),
-        ("loser_id", pa.string()),
-        ("feedback_id", pa.string()),
-        ("outcome", pa.string()),
-        ("weight", pa.float64()),
-    ]
-)
-DROPPED = pa.schema([(name, pa.string()) for name in ("id", "kind", "reason", "detail")])
-HISTOGRAM_BINS = 20
+ROWS_PER_GROUP = 20_000
+STORED = ("event_ts", "source", "output_terms", "consent_basis", "prompt", "tools", "answer",
+          "answer_tool_calls", "answer_reasoning")  # fmt: skip
+CODED = {"session_id": "session", "episode_id": "episode", "subject_key": "subject",
+         "system": "system", "segment": "segment", "intent": "intent",
+         "template": "template"}  # fmt: skip
+OUTCOMES = {1: "better", -1: "better", 0: "tie", 2: "both_bad"}
 
 
 @dataclass
-class Curation:
-    """All that curation found out, ready to be written."""
+class Told:
+    """All signals of all rows, sorted by row: feedback in order of (ts, id), then comparisons.
 
-    joined: Joined
-    rows: list[Row]
-    dropped: Dropped
-    redacted: dict[str, int]
-    n_clusters: int
-    brigades: list[dict[str, Any]]
-    leaks: list[Leak]
+    Attributes:
+        row: The row of each.
+        piece: Number in `Feedback`, -1 for comparisons.
+        table: The columns of `SIGNALS`; `value_json` is null where the value is a text.
+    """
+
+    row: Ints
+    piece: Ints
+    table: pa.Table
 
 
-def write(result: Curation, folder: Path) -> tuple[dict[str, Path], Counts]:
-    """Write the four files; return them by name, and the counts of interactions."""
-    preferences = _preferences(result.joined.preferences, result.rows, result.dropped)
-    tables = {
-        "curated.parquet": pa.Table.from_pylist([_curated(r) for r in result.rows], CURATED),
-        "preferences.parquet": pa.Table.from_pylist(preferences, PREFERENCES),
-        "dropped.parquet": _dropped(result.dropped),
-    }
-    files = {}
-    for name, table in tables.items():
-        files[name] = folder / name
-        pq.write_table(table, files[name], compression="zstd")
-    files["summary.json"] = folder / "summary.json"
-    files["summary.json"].write_text(canonical_json(_summary(result, preferences)), "utf-8")
-    counts = Counts(
-        n_in=result.joined.n_interactions,
-        dropped=result.dropped.counts("interaction"),
-        n_out=len(result.rows),
+def tell(joined: Joined, feedback: Feedback, found: Evidence, kept: Flags) -> Told:
+    """Return the believed signals of the rows in the set."""
+    preferences = joined.preferences
+    pieces = np.flatnonzero(kept[feedback.row] & (feedback.trust > 0))
+    compared = np.flatnonzero(
+        kept[preferences.first] & kept[preferences.second] & (preferences.trust > 0)
     )
-    return files, counts
+    actors = pa.array(ACTORS)
+    own = _own_values(joined, feedback, pieces)
+    tables = [pa.table({
+        "feedback_id": feedback.id.take(pa.array(pieces)),
+        "signal": pa.array(NAMES).take(pa.array(feedback.signal[pieces])),
+        "dimension": _names(feedback.dimensions, feedback.dimension[pieces]),
+        "value_json": own,
+        "actor": _actors(actors.take(pa.array(feedback.actor[pieces])),
+                         joined.actor_of(feedback).take(pa.array(pieces))),
+        "opinion": pa.array(feedback.opinion[pieces], from_pandas=True),
+        "weight": pa.array(found.feedback_weight[pieces]),
+    })]  # fmt: skip
+    rows, numbers = [feedback.row[pieces].astype(np.int64)], [pieces]
+    for side in (preferences.first, preferences.second):
+        tables.append(_comparisons(joined, feedback, found, compared, actors))
+        rows.append(side[compared].astype(np.int64))
+        numbers.append(np.full(len(compared), -1))
+    row = np.concatenate(rows)
+    order = np.argsort(row, kind="stable")
+    table = pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
+    return Told(row[order], np.concatenate(numbers)[order], table)
 
 
-def _curated(row: Row) -> dict[str, Any]:
-    return {
-        "interaction_id": row.id,
-        "tenant": row.tenant,
-        "session_id": row.session_id,
-        "subject_key": row.subject_key,
-        "group_id": row.group_id,
-        "cluster_id": row.cluster_id,
-        "split": row.split,
-        "system": row.system,
-        "event_ts": row.event_ts,
-        "prompt": row.messages,
-        "answer": row.answer,
-        "correction": row.correction,
-        "score": row.score,
-        "weight": row.weight,
-        "signals": [
-            {
-                "feedback_id": item.id,
-                "signal": item.signal,
-                "value_json": canonical_json(item.value),
-                "actor": item.actor,
-            }
-            for item in sorted(row.feedback, key=lambda item: (item.ts, item.id))
-        ],
-    }
+def _own_values(joined: Joined, feedback: Feedback, pieces: Ints) -> pa.Array:
+    """Return values as JSON; derived pieces carry a number."""
+    logged = joined.place(feedback)[pieces]
+    values = joined.value_json.take(pa.array(logged, mask=logged < 0))
+    derived = feedback.derived[pieces]
+    numbers = [
+        canonical_json(round(value, 6)) if of else None
+        for value, of in zip(feedback.value[pieces].tolist(), derived.tolist(), strict=True)
+    ] if derived.any() else [None] * len(pieces)  # fmt: skip
+    return pc.if_else(pa.array(derived), pa.array(numbers, pa.string()), values)
 
 
-def _preferences(
-    stated: list[FeedbackRow], rows: list[Row], dropped: Dropped
-) -> list[dict[str, Any]]:
-    """Return the comparisons whose two interactions and whose feedback all came through."""
-    held: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for row in rows:
-        for item in row.feedback:
-            if item.signal == "preference":
-                held[item.tenant, item.id].add(row.id)
-    gone = {id for id, kind, _, _ in dropped.lines if kind == "feedback"}
-    kept = []
-    for item in sorted(stated, key=lambda item: (item.id, item.tenant)):
-        winner, loser = item.value["winner"], item.value["loser"]
-        if {winner, loser} <= held[item.tenant, item.id]:
-            outcome = item.value.get("outcome", "better")
-            kept.append(
-                {
-                    "winner_id": winner,
-                    "loser_id": loser,
-                    "feedback_id": item.id,
-                    "outcome": outcome,
-                    "weight": 1.0,
-                }
+def _comparisons(
+    joined: Joined, feedback: Feedback, found: Evidence, chosen: Ints, actors: pa.Array
+) -> pa.Table:
+    preferences = joined.preferences
+    both_bad = preferences.outcome[chosen] == 2
+    return pa.table({
+        "feedback_id": preferences.id.take(pa.array(chosen)),
+        "signal": pa.repeat("preference", len(chosen)),
+        "dimension": _names(feedback.dimensions, preferences.dimension[chosen]),
+        "value_json": joined.preference_json.take(pa.array(chosen)),
+        "actor": _actors(actors.take(pa.array(preferences.actor[chosen])),
+                         joined.preference_actor.take(pa.array(chosen))),
+        "opinion": pa.array(np.where(both_bad, -1.0, np.nan), from_pandas=True),
+        "weight": pa.array(found.preference_weight[chosen]),
+    })  # fmt: skip
+
+
+def _names(names: list[str], codes: np.ndarray) -> pa.Array:
+    return pa.array(names, pa.string()).take(pa.array(codes, mask=codes < 0))
+
+
+def _actors(kinds: pa.Array, names: pa.Array) -> pa.Array:
+    """Return each giver as one word, e.g. `user:u17`."""
+    return pc.coalesce(pc.binary_join_element_wise(kinds, names, ":"), kinds)
+
+
+@dataclass
+class Writer:
+    """Writes `curated.parquet`."""
+
+    tenant: str
+    interactions: Interactions
+    kept: Flags
+    side: np.ndarray
+    groups: Groups
+    found: Evidence
+    told: Told
+    texts: StoredTexts
+
+    def write(self, path: Path, progress: Progress) -> None:
+        """Write the rows in the set, one range after another."""
+        with pq.ParquetWriter(path, CURATED, compression="zstd") as out:
+            held: list[pa.Table] = []
+            for number in range(parts.N_RANGES):
+                rows, table = self.texts.range(number, STORED, self.kept)
+                if len(rows):
+                    held.append(self._table(number, rows, table))
+                    progress.advance(len(rows))
+                if sum(map(len, held)) >= ROWS_PER_GROUP or number == parts.N_RANGES - 1:
+                    whole = pa.concat_tables([CURATED.empty_table(), *held]).combine_chunks()
+                    out.write_table(whole, row_group_size=max(len(whole), 1))
+                    held = []
+
+    def _table(self, number: int, rows: Ints, stored: pa.Table) -> pa.Table:
+        at, interactions = pa.array(rows), self.interactions
+        corrections, signals = self._spoken(number, rows)
+        columns = {name: stored[name] for name in STORED}
+        columns |= {name: _coded(interactions, source, rows) for name, source in CODED.items()}
+        turn = interactions.turn[rows]
+        columns |= {
+            "interaction_id": interactions.id.take(at),
+            "tenant": pa.repeat(self.tenant, len(rows)),
+            "turn": pa.array(turn, mask=turn < 0),
+            "group_id": self.groups.group_id.take(at),
+            "cluster_id": self.groups.cluster_id.take(at),
+            "split": pa.array(["train", "validation"]).take(
+                pa.array((self.side[rows] == VALIDATION).astype(np.int8))
+            ),
+            "correction": corrections,
+            "asked": pa.array(interactions.asked[rows] == 1, mask=interactions.asked[rows] < 0),
+            "p_asked": pa.array(interactions.p_asked[rows], from_pandas=True),
+            "propensity": pa.array(interactions.propensity[rows], from_pandas=True),
+            "score": pa.array(self.found.score[rows]),
+            "weight": pa.array(self.found.weight[rows]),
+            "signals": signals,
+        }
+        return pa.table([_fitted(columns[f.name], f.type) for f in CURATED], schema=CURATED)
+
+    def _spoken(self, number: int, rows: Ints) -> tuple[pa.Array, pa.Array]:
+        """Return the correction of each row, and its signals with the texts put in."""
+        pieces, said = self.texts.said_range(number, ["text"])
+        text = said["text"].combine_chunks()
+        wanted = self.found.correction[rows]
+        place = _position(wanted, pieces)
+        correction = text.take(pa.array(place, mask=place < 0))
+        low, high = np.searchsorted(self.told.row, [rows[0], rows[-1] + 1])
+        of = self.told.row[low:high]
+        inside = np.isin(of, rows)
+        table = self.told.table.slice(low, high - low).filter(pa.array(inside))
+        spoken = _position(self.told.piece[low:high][inside], pieces)
+        has = np.flatnonzero(spoken >= 0)
+        if len(has):
+            quoted = pa.array(
+                [canonical_json(t) for t in text.take(pa.array(spoken[has])).to_pylist()]
             )
-        elif item.id not in gone:
-            dropped.feedback(item, "target_dropped", "one of the two answers did not come through")
-    return kept
+            mask = pa.array(spoken >= 0)
+            values = pc.replace_with_mask(table["value_json"].combine_chunks(), mask, quoted)
+            table = table.set_column(table.column_names.index("value_json"), "value_json", values)
+        starts = np.searchsorted(of[inside], np.append(rows, rows[-1] + 1)).astype(np.int32)
+        columns = [table[f.name].combine_chunks().cast(f.type) for f in SIGNALS.value_type]
+        structs = pa.StructArray.from_arrays(columns, fields=list(SIGNALS.value_type))
+        return correction, pa.ListArray.from_arrays(pa.array(starts), structs)
 
 
-def _dropped(dropped: Dropped) -> pa.Table:
-    lines = sorted(dropped.lines)
-    columns = [[line[i] for line in lines] for i in range(len(DROPPED))]
-    return pa.Table.from_arrays([pa.array(c, pa.string()) for c in columns], schema=DROPPED)
+def _position(wanted: Ints, among: Ints) -> Ints:
+    """Return where each number is in `among` (ascending), -1 where it is not."""
+    if not len(among):
+        return np.full(len(wanted), -1, dtype=np.int64)
+    place = np.minimum(np.searchsorted(among, wanted), len(among) - 1)
+    return np.where(among[place] == wanted, place, -1)
 
 
-def _summary(result: Curation, preferences: list[dict[str, Any]]) -> dict[str, Any]:
-    rows, joined = result.rows, result.joined
-    scores = np.array([row.score for row in rows])
-    heights, edges = np.histogram(scores, bins=HISTOGRAM_BINS, range=(-1.0, 1.0))
-    return {
-        "interactions": {
-            "n_in": joined.n_interactions,
-            "n_out": len(rows),
-            "dropped": result.dropped.counts("interaction"),
-        },
-        "feedback": {
-            "n_in": joined.n_feedback,
-            "n_out": len({(item.tenant, item.id) for row in rows for item in row.feedback}),
-            "n_waiting": joined.n_waiting,
-            "dropped": result.dropped.counts("feedback"),
-        },
-        "preferences": dict(sorted(Counter(p["outcome"] for p in preferences).items())),
-        "redactions": dict(sorted(result.redacted.items())),
-        "clusters": {
-            "n_seen": result.n_clusters,
-            "n_out": len({row.cluster_id for row in rows}),
-            "largest": max(Counter(row.cluster_id for row in rows).values(), default=0),
-        },
-        "splits": dict(sorted(Counter(row.split for row in rows).items())),
-        "groups": len({row.group_id for row in rows}),
-        "brigades": result.brigades,
-        "leaks": [asdict(leak) for leak in result.leaks],
-        "scores": {
-            "edges": [round(float(edge), 2) for edge in edges],
-            "counts": heights.tolist(),
-            "mean": round(float(scores.mean()), 6) if len(scores) else None,
-        },
-        "by_system": _by_system(rows),
-        "by_signal": dict(
-            sorted(Counter(item.signal for row in rows for item in row.feedback).items())
-        ),
-    }
+def _coded(interactions: Interactions, name: str, rows: Ints) -> pa.Array:
+    codes = interactions.codes[name][rows]
+    return interactions.names[name].take(pa.array(codes, mask=codes < 0))
 
 
-def _by_system(rows: list[Row]) -> dict[str, dict[str, Any]]:
-    scores: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        scores[row.system or "unknown"].append(row.score)
-    return {
-        system: {"n": len(found), "mean_score": round(sum(found) / len(found), 6)}
-        for system, found in sorted(scores.items())
-    }
+def _fitted(column: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return whole.cast(kind)
+
+
+def write_preferences(
+    path: Path, interactions: Interactions, preferences: Preferences, found: Evidence, kept: Flags
+) -> dict[str, int]:
+    """Write one row a compared pair whose answers are both in the set; return n by outcome."""
+    pairs = found.pairs
+    chosen = np.flatnonzero(kept[pairs.first] & kept[pairs.second] & (found.pair_weight > 0))
+    outcome = pairs.outcome[chosen]
+    swapped = outcome == -1
+    winner = np.where(swapped, pairs.second[chosen], pairs.first[chosen])
+    loser = np.where(swapped, pairs.first[chosen], pairs.second[chosen])
+    pieces = np.argsort(pairs.of, kind="stable")  # in order of (ts, id) within a pair
+    low = np.searchsorted(pairs.of[pieces], chosen, "left")
+    high = np.searchsorted(pairs.of[pieces], chosen, "right")
+    place = np.concatenate(
+        [np.zeros(0, int), *(pieces[a:b] for a, b in zip(low, high, strict=True))]
+    )
+    offsets = np.concatenate([[0], np.cumsum(high - low)]).astype(np.int32)
+    ids = preferences.id.take(pa.array(place))
+    names = [OUTCOMES[o] for o in outcome.tolist()]
+    table = pa.table([
+        interactions.id.take(pa.array(winner)),
+        interactions.id.take(pa.array(loser)),
+        preferences.id.take(pa.array(pieces[low])),
+        pa.ListArray.from_arrays(pa.array(offsets), ids),
+        pa.array(names, pa.string()),
+        pa.array(found.pair_weight[chosen]),
+    ], schema=PREFERENCES)  # fmt: skip
+    pq.write_table(table, path, compression="zstd")
+    return {name: names.count(name) for name in sorted(set(names))}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneloop.curate.similar import Corpus, band_rows, cluster, components, normalise
+from tuneloop.curate.near import band_rows
+from tuneloop.curate.similar import Corpus, cluster, components, normalise
 
-pytest.importorskip("daft")
 WORDS = [f"w{i}" for i in range(300)]
 
 
