@@ -358,8 +358,9 @@ def test_what_is_written_for_trl_is_what_trl_reads(tmp_path):
 # -- sets ----------------------------------------------------------------------------------
 def built(tmp_path, loss_on="last"):
     """A built set: two training rows and one for validation."""
+    texts_of = ("tools", "row_id", "loss_on")
     schema = pa.schema([("prompt", MESSAGES), ("completion", MESSAGES), ("label", pa.bool_()),
-                        ("tools", pa.string()), ("row_id", pa.string()), ("loss_on", pa.string())])  # fmt: skip
+                        *((name, pa.string()) for name in texts_of)])  # fmt: skip
     files = {}
     for split, numbers in (("train", (1, 2)), ("validation", (3,))):
         rows = [
