@@ -273,6 +273,8 @@ def test_llamafactory():
     row = express("llamafactory", "preference", PLAIN, None)
     assert row == {
         "conversations": [{"from": "human", "value": "A hat?"}],
+        "system": "",
+        "tools": "",
         "chosen": {"from": "gpt", "value": "We have 3."},
         "rejected": {"from": "gpt", "value": "No."},
     }
