@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneloop.lake.format import UnfitError
@@ -64,6 +64,7 @@ def test_refused(written, reason):
     assert caught.value.reason == reason
 
 
+@settings(deadline=None)  # the first call imports pandas
 @given(st.datetimes(datetime(1974, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
 def test_units_agree_with_pandas(moment):
     pd = pytest.importorskip("pandas")
