@@ -140,7 +140,7 @@ def _by_votes(scene: Scene, consensus: Consensus) -> None:
     labels = _labels(scene, votes)
     seen: list[Ints] = []
     guilty: list[Crew] = []
-    everybody = judge_accounts(scene, consensus).trust
+    everybody = judge_accounts(scene, consensus, everybody=False).trust
     small = len(votes) <= MAX_RICH
     for narrow in find_crews(scene, consensus.labelled(*labels)):
         if len(seen) >= MAX_TESTED:

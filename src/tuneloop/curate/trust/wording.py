@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tuneloop.curate.columns import Hashes, Ints, Texts
+from tuneloop.curate.columns import Flags, Hashes, Ints, Texts
 from tuneloop.curate.similar import Corpus, normalise
 from tuneloop.curate.trust.bursts import Occurrences
 from tuneloop.curate.trust.scene import Scene
@@ -46,26 +46,47 @@ def novel(scene: Scene) -> Novel:
     n = len(pieces)
     allowed = pa.array(scene.config.allow, type=pa.large_string())
     corpus = Corpus.of(normalise(pa.concat_arrays([said, known, allowed])))
+    row_of = np.concatenate([of_piece, np.arange(len(rows)), np.zeros(len(allowed), int)])
     found = []
     for size in (PHRASE, 1):
         owner, code = corpus.ngrams(size)
-        mine, theirs = owner < n, (owner >= n) & (owner < n + len(rows))
-        free = np.isin(code, code[owner >= n + len(rows)])
-        # Row-wise membership: mix each code with its row, then one lookup for all.
-        row_of = np.concatenate([of_piece, np.arange(len(rows)), np.zeros(len(allowed), int)])
+        mine = np.flatnonzero(owner < n)
+        mine = mine[_common(code[mine], scene.config.min_accounts)]
+        if len(allowed):
+            mine = mine[~np.isin(code[mine], code[owner >= n + len(rows)])]
+        # Each code mixed with its row, so that one lookup serves all rows.
         mixed = code ^ (row_of[owner].astype(np.uint64) * _MIX)
-        fresh = mine & ~free & ~np.isin(mixed, mixed[theirs])
-        found.append(_once(pieces[owner[fresh]], code[fresh], scene.config.min_accounts))
+        mine = mine[~_within(mixed[mine], mixed[(owner >= n) & (owner < n + len(rows))])]
+        found.append(_once(pieces[owner[mine]], code[mine], scene.config.min_accounts))
     return Novel(pieces, said, *found)
+
+
+def _common(code: Hashes, least: int) -> Flags:
+    """Return which codes may occur often enough: a sieve that loses no frequent one."""
+    slot = (code >> np.uint64(40)).astype(np.int64)  # 24 bits
+    return np.asarray(np.bincount(slot, minlength=1 << 24)[slot] >= least, dtype=bool)
+
+
+def _within(some: Hashes, others: Hashes) -> Flags:
+    """Return which of some are among the others; a sieve first, since most are not."""
+    taken = np.zeros(1 << 24, dtype=bool)
+    taken[(others >> np.uint64(40)).astype(np.int64)] = True
+    within = taken[(some >> np.uint64(40)).astype(np.int64)]
+    ordered, sought = np.sort(others), some[within]
+    place = np.minimum(np.searchsorted(ordered, sought), max(len(ordered) - 1, 0))
+    within[within] = ordered[place] == sought if len(ordered) else False
+    return within
 
 
 def _once(piece: Ints, code: Hashes, least: int) -> Occurrences:
     """Return one occurrence a text and n-gram; n-grams numbered, those in few texts left out."""
-    _, feature, count = np.unique(code, return_inverse=True, return_counts=True)
-    common = count[feature] >= least
-    width = int(piece.max(initial=0)) + 1
-    pair = np.unique(feature[common].astype(np.int64) * width + piece[common])
-    return Occurrences(pair // width, pair % width)
+    order = np.lexsort((piece, code))
+    piece, code = piece[order], code[order]
+    again = np.append(False, (code[1:] == code[:-1]) & (piece[1:] == piece[:-1]))[: len(code)]
+    piece, code = piece[~again], code[~again]
+    feature = np.cumsum(np.append(False, code[1:] != code[:-1])[: len(code)])
+    common = np.bincount(feature)[feature] >= least if len(feature) else again
+    return Occurrences(feature[common].astype(np.int64), piece[common])
 
 
 def written_texts(texts: Texts, pieces: Ints, n: int) -> pa.Array:
