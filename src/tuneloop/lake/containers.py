@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -73,10 +73,13 @@ def look_into(path: Path, *, fits: Fits) -> Container:
         if first_is_whole and many:
             return Container("lines")
         if body[:1] == b"[":
-            return Container("array")
-        broken_lines = any(_is_object(line) for line in lines[1:20])
+            # In an array a comma stands between two objects.
+            whole_ones = [_is_object(line) for line in lines[1:N_ROWS]]
+            adjacent = any(a and b for a, b in pairwise(whole_ones))
+            return Container("lines" if adjacent else "array")
+        broken_lines = any(_is_object(line) for line in lines[1:N_ROWS])
         return Container("lines") if broken_lines else _object(body, fits, whole=whole)
-    if any(_is_object(line) for line in lines[1:20]):
+    if any(_is_object(line) for line in lines[1:N_ROWS]):
         return Container("lines")
     delimiter = _delimiter(body[:65536])
     return Container("csv", delimiter=delimiter) if delimiter else Container("lines")
@@ -256,8 +259,14 @@ class _Again:
 
 
 def check_readable(path: Path) -> None:
-    """Raise DataError where the file is missing, a folder, or may not be read."""
+    """Raise DataError where it is missing, a folder or a pipe, or may not be read."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(
+                "this is a pipe or a device",
+                where=str(path),
+                hint="a file is read more than once: write it to one first",
+            )
         with path.open("rb"):
             pass
     except OSError as error:

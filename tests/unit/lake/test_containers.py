@@ -230,20 +230,22 @@ def test_a_text_of_a_table_may_have_blank_lines(tmp_path):
 
 
 def test_parquet_cells_become_what_json_holds(tmp_path):
-    import datetime
-
     table = pa.table(
         {
             "at": pa.array([1714564800123456789], pa.timestamp("ns", tz="UTC")),
             "f": pa.array([float("nan")]),
             "b": pa.array([b"text"]),
+            "p": pa.array([b"\xff\xfe"]),
+            "s": pa.array([90], pa.duration("s")),
             "l": pa.array([[{"a": 1, "b": None}]]),
         }
     )
     pq.write_table(table, tmp_path / "x.parquet")
     _, (item,) = read(tmp_path / "x.parquet")
-    at = datetime.datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=datetime.UTC)
-    assert item.record == {"at": at, "f": None, "b": "text", "l": [{"a": 1, "b": None}]}
+    at = "2024-05-01T12:00:00.123456+00:00"
+    assert item.record == {
+        "at": at, "f": None, "b": "text", "p": "//4=", "s": 90.0, "l": [{"a": 1, "b": None}],
+    }  # fmt: skip
 
 
 def test_a_packed_bomb_is_stopped(tmp_path, monkeypatch):
