@@ -93,12 +93,15 @@ def _evidence_of(scene: Scene, consensus: Consensus, some: Flags, p_up: Floats) 
     return log_e
 
 
-def drop_contradicting(scene: Scene, consensus: Consensus) -> None:
-    """Flag the feedback of accounts that contradict everybody else, from when they began to."""
+def drop_contradicting(scene: Scene, consensus: Consensus) -> bool:
+    """Flag the feedback of accounts that contradict everybody else, from when they began to.
+
+    Returns whether there are any.
+    """
     votes, n = consensus.votes, len(scene.lives)
     n_votes = np.bincount(votes.account, minlength=n)
     if not (n_votes >= MIN_VOTES).any():
-        return
+        return False
     judged = judge_accounts(scene, consensus, everybody=True)
     guilty = discoveries(judged.log_e, n_votes, scene.config.max_false_fraction)
     since = turning_points(votes, judged.p_up, n)
@@ -109,6 +112,7 @@ def drop_contradicting(scene: Scene, consensus: Consensus) -> None:
         facts = {"log10_e_median": float(np.median(judged.log_e[guilty]) / np.log(10))}
         scene.rows.append(report(scene, pieces, "contradiction", facts))
         scene.flag(pieces, "contradicts")
+    return len(pieces) > 0
 
 
 def turning_points(votes: Votes, p_up: Floats, n_accounts: int) -> Floats:

@@ -9,15 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tuneloop.curate.columns import Flags, Hashes, Ints, Texts
-from tuneloop.curate.similar import Corpus, normalise
+from tuneloop.curate.columns import Ints, Texts
 from tuneloop.curate.trust.bursts import Occurrences
-from tuneloop.curate.trust.scene import Scene
 
 PHRASE = 3
 """Words of a phrase; three phrases running are five words running."""
 MIN_PHRASES = 3
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -35,58 +32,6 @@ class Novel:
     texts: pa.Array
     phrases: Occurrences
     words: Occurrences
-
-
-def novel(scene: Scene) -> Novel:
-    """Return the novel n-grams of every correction and comment."""
-    pieces = scene.written()
-    said = written_texts(scene.texts, pieces, len(scene.feedback))
-    rows, of_piece = np.unique(scene.feedback.row[pieces], return_inverse=True)
-    known = context(scene.texts, rows.astype(np.int64), len(scene.interactions))
-    n = len(pieces)
-    allowed = pa.array(scene.config.allow, type=pa.large_string())
-    corpus = Corpus.of(normalise(pa.concat_arrays([said, known, allowed])))
-    row_of = np.concatenate([of_piece, np.arange(len(rows)), np.zeros(len(allowed), int)])
-    found = []
-    for size in (PHRASE, 1):
-        owner, code = corpus.ngrams(size)
-        mine = np.flatnonzero(owner < n)
-        mine = mine[_common(code[mine], scene.config.min_accounts)]
-        if len(allowed):
-            mine = mine[~np.isin(code[mine], code[owner >= n + len(rows)])]
-        # Each code mixed with its row, so that one lookup serves all rows.
-        mixed = code ^ (row_of[owner].astype(np.uint64) * _MIX)
-        mine = mine[~_within(mixed[mine], mixed[(owner >= n) & (owner < n + len(rows))])]
-        found.append(_once(pieces[owner[mine]], code[mine], scene.config.min_accounts))
-    return Novel(pieces, said, *found)
-
-
-def _common(code: Hashes, least: int) -> Flags:
-    """Return which codes may occur often enough: a sieve that loses no frequent one."""
-    slot = (code >> np.uint64(40)).astype(np.int64)  # 24 bits
-    return np.asarray(np.bincount(slot, minlength=1 << 24)[slot] >= least, dtype=bool)
-
-
-def _within(some: Hashes, others: Hashes) -> Flags:
-    """Return which of some are among the others; a sieve first, since most are not."""
-    taken = np.zeros(1 << 24, dtype=bool)
-    taken[(others >> np.uint64(40)).astype(np.int64)] = True
-    within = taken[(some >> np.uint64(40)).astype(np.int64)]
-    ordered, sought = np.sort(others), some[within]
-    place = np.minimum(np.searchsorted(ordered, sought), max(len(ordered) - 1, 0))
-    within[within] = ordered[place] == sought if len(ordered) else False
-    return within
-
-
-def _once(piece: Ints, code: Hashes, least: int) -> Occurrences:
-    """Return one occurrence a text and n-gram; n-grams numbered, those in few texts left out."""
-    order = np.lexsort((piece, code))
-    piece, code = piece[order], code[order]
-    again = np.append(False, (code[1:] == code[:-1]) & (piece[1:] == piece[:-1]))[: len(code)]
-    piece, code = piece[~again], code[~again]
-    feature = np.cumsum(np.append(False, code[1:] != code[:-1])[: len(code)])
-    common = np.bincount(feature)[feature] >= least if len(feature) else again
-    return Occurrences(feature[common].astype(np.int64), piece[common])
 
 
 def written_texts(texts: Texts, pieces: Ints, n: int) -> pa.Array:
