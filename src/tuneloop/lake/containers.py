@@ -173,7 +173,7 @@ def _items(stream: Stream, container: Container) -> Iterator[Item]:
     if container.kind == "csv":
         from tuneloop.lake.tabular import read_csv
 
-        lines = _lines(stream, blank=True)  # a text may have blank lines
+        lines = _lines(stream, table=True)
         yield from _until_broken(stream, read_csv(lines, delimiter=container.delimiter))
     elif container.kind == "lines":
         yield from _until_broken(
@@ -183,16 +183,24 @@ def _items(stream: Stream, container: Container) -> Iterator[Item]:
         yield from _values(stream, container)
 
 
-def _lines(stream: Stream, *, blank: bool = False) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield (line number, bytes, complete) for every line, those that are blank on request."""
+def _lines(stream: Stream, *, table: bool = False) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield (line number, bytes, complete) for every line; of a table also those that are blank.
+
+    There a text may have blank lines, and what is kept of a long line leaves quotation marks as
+    open as the whole line does.
+    """
     number = 0
     while raw := stream.file.readline(MAX_RECORD_BYTES + 1):
         number += 1
         complete = len(raw) <= MAX_RECORD_BYTES or raw.endswith(b"\n")
         kept = raw if complete else raw[:RAW_BYTES]
+        n_marks = 0 if complete else raw.count(b'"', len(kept))
         while not complete and raw and not raw.endswith(b"\n"):
             raw = stream.file.readline(MAX_RECORD_BYTES)
-        if blank or kept.strip():
+            n_marks += raw.count(b'"')
+        if table and n_marks % 2:
+            kept += b'"'
+        if table or kept.strip():
             yield number, kept, complete
 
 

@@ -44,6 +44,12 @@ class _Lines:
                 self.unfit = UnfitError("bad_encoding", f"byte {error.start} is not UTF-8")
             return raw.decode("utf-8", errors="backslashreplace")
 
+    def skip_text(self) -> None:
+        """Pass over the lines of a text to the one that closes its quotation marks."""
+        for _, raw, _ in self._lines:
+            if raw.count(b'"') % 2:
+                return
+
 
 def read_csv(lines: Iterable[tuple[int, bytes, bool]], *, delimiter: str) -> Iterator[Item]:
     """Yield a record a row, named by the header; every value is a text, an empty one None."""
@@ -58,6 +64,8 @@ def read_csv(lines: Iterable[tuple[int, bytes, bool]], *, delimiter: str) -> Ite
             return
         except csv.Error as error:
             source.unfit = source.unfit or UnfitError("bad_csv", str(error))
+            if "field limit" in str(error):  # of lines within quotation marks: they go on
+                source.skip_text()
             row = [""]
         unfit, source.unfit = source.unfit, None
         if not row:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneloop.errors import DataError
-from tuneloop.lake import opening, splitting
+from tuneloop.lake import containers, opening, splitting, tabular
 from tuneloop.lake.containers import look_into, read_records
 from tuneloop.lake.ingest import ingest_file
 from tuneloop.lake.parsing import MAX_RECORD_BYTES
@@ -311,3 +311,16 @@ def test_values_are_found_wherever_the_chunks_end(records, array, chunk, indent,
         assert found.closed
     finally:
         splitting._CHUNK_BYTES = held
+
+
+def test_a_text_of_a_table_above_the_bound_costs_its_own_row_alone(tmp_path, monkeypatch):
+    for module in (containers, tabular):
+        monkeypatch.setattr(module, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(containers, "RAW_BYTES", 100)
+    long, many = "x, ''" * 500, "a\n, b\n" * 500
+    for text in (long, f'"{long}"', f'"{many}"', f'"{long}\n{long}"', f'"he said ""{long}"" so"'):
+        (tmp_path / "x.csv").write_text(f"prompt,completion\nq,{text}\nq2,a2\nq3,a3\n")
+        container = containers.Container("csv")
+        items = list(containers.read_records(tmp_path / "x.csv", container, lambda _: None))
+        assert [item.record is None for item in items][-3:] == [True, False, False]
+        assert len(items) == 3, text[:20]
