@@ -179,6 +179,8 @@ def _crews(
 
 def _by_votes(scene: Scene, consensus: Consensus, crews: list[Crew]) -> None:
     """Judge crews by their votes: a trigger that is always liked, or votes that contradict."""
+    if not crews:
+        return
     votes = consensus.votes
     seen: list[Ints] = []
     guilty: list[Crew] = []
