@@ -53,6 +53,9 @@ GOOD_ONE = (["q"], ["good"], ["bad"])
         ({"input": "q", "chosen": "good", "rejected": "bad", "generations": ["bad", "good"],
           "order": ["A", "B"]}, "pairwise"),
         ({"prompt": "q", "better": "good", "worse": "bad"}, "pairwise"),
+        ({"conversations": [{"from": "human", "value": "q"}],
+          "chosen": {"from": "gpt", "value": "good"}, "rejected": {"from": "gpt", "value": "bad"}},
+         "pairwise"),
         ({"prompt": "q", "left": "bad", "right": "good", "winner": "right"}, "pairwise"),
         ({"question": "q", "response_A": "bad", "response_B": "good", "label": "B>A"}, "pairwise"),
         ({"question": "q", "answer_a": "good", "answer_b": "bad", "verdict": "A>>B"}, "pairwise"),
@@ -131,7 +134,7 @@ def test_a_scale_with_a_sign_is_not_taken_for_numbers_of_answers(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text(json.dumps(rows))
     intake = Intake(str(tmp_path / "lake"), SilentProgress())
-    with pytest.raises(DataError, match="unknown"):
+    with pytest.raises(DataError, match=r"nearest is pairwise \(bad_verdict: verdicts go below 0"):
         ingest_file(str(path), intake, dead_letter=tmp_path / "dead")
     source, refused = Source("x"), []
     for row in rows:
@@ -140,3 +143,11 @@ def test_a_scale_with_a_sign_is_not_taken_for_numbers_of_answers(tmp_path):
         except UnfitError as unfit:
             refused.append(unfit.reason)
     assert refused == ["bad_verdict"] * 7
+
+
+def test_an_answer_is_right_where_every_step_is(tmp_path):
+    steps = [{"prompt": "q", "completions": ["one", "two"], "labels": labels}
+             for labels in ([True, True], [True, False])]  # fmt: skip
+    name, rows = through(tmp_path, *steps, kind="kto")
+    assert name == "trl"
+    assert sorted(rows) == [(["q"], ["one\ntwo"], False), (["q"], ["one\ntwo"], True)]
