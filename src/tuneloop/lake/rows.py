@@ -86,11 +86,16 @@ class Reader:
             raise UnfitError("schema", f"a value is out of range: {error}") from error
 
     def people(self, event: Event) -> set[str]:
-        """Return how the source names the people in an event."""
+        """Return how the source names the people in an event.
+
+        Reviewers are appointed, and their names may be shown; their addresses may not.
+        """
         actor = event.get("actor")
         names = [event.get("subject_key")]
-        if isinstance(actor, dict) and actor.get("kind", "user") == "user":
-            names.append(actor.get("id"))
+        if isinstance(actor, dict):
+            kind, id = actor.get("kind", "user"), actor.get("id")
+            if kind == "user" or (kind == "reviewer" and "@" in str(id)):
+                names.append(id)
         return {str(name) for name in names if isinstance(name, str | int) and name}
 
     def _refuse_erased(self, data: Event) -> None:
