@@ -49,6 +49,10 @@ GOOD_ONE = (["q"], ["good"], ["bad"])
           "rejected": hh("q", "bad").replace("\n", "\r\n")}, "hh_rlhf"),
         (PAIR | {"conversation_a": chat("q", "bad"), "conversation_b": chat("q", "good"),
                  "winner": "model_b"}, "lmsys_arena"),
+        (PAIR | {"prompt": '["q"]', "response_a": '["bad"]', "response_b": '["good"]',
+                 "winner": "model_b"}, "arena_55k"),
+        ({"prompt": ["q"], "response_a": ["good"], "response_b": ["bad"], "winner_model_a": True,
+          "winner_model_b": False, "winner_both_bad": False}, "arena_55k"),
         ({"question": "q", "chosen": "good", "rejected": "bad", "ds_name": "x"}, "pairwise"),
         ({"input": "q", "chosen": "good", "rejected": "bad", "generations": ["bad", "good"],
           "order": ["A", "B"]}, "pairwise"),
@@ -151,3 +155,11 @@ def test_an_answer_is_right_where_every_step_is(tmp_path):
     name, rows = through(tmp_path, *steps, kind="kto")
     assert name == "trl"
     assert sorted(rows) == [(["q"], ["one\ntwo"], False), (["q"], ["one\ntwo"], True)]
+
+
+def test_an_arena_may_say_that_both_are_bad(tmp_path):
+    record = {"id": 1, "prompt": '["q"]', "response_a": '["a"]', "response_b": '["b"]',
+              "winner_model_a": 0, "winner_model_b": 0, "winner_tie": 0,
+              "winner_both_bad": 1}  # fmt: skip
+    _, rows = through(tmp_path, record, kind="kto")
+    assert sorted(rows) == [(["q"], ["a"], False), (["q"], ["b"], False)]
