@@ -57,7 +57,6 @@ def export_lake(
     table = open_table(uri, version)
     if table is None:
         raise DataError("there is no lake", where=uri, hint="tuneloop ingest makes one")
-    out.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as folder,
         Shelf(Path(folder) / "shelf.sqlite") as shelf,
@@ -96,7 +95,6 @@ def export_set(
         )
     splits = ("train", "validation") if split == "all" else (split,)
     paths = [found[0].path(f"{checked}_{one}.parquet") for one in splits]
-    out.parent.mkdir(parents=True, exist_ok=True)
     return _write(built_rows(paths, checked), checked, target, out)
 
 
@@ -119,6 +117,14 @@ def _check(kind: str, format: str, out: Path) -> tuple[Kind, Target]:
             where="--out",
             hint=f"name it {' or '.join(f'*{suffix}' for suffix in suffixes)}",
         )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+        if out.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+    except OSError as error:
+        raise DataError(f"the file cannot be written: {error.strerror}", where=str(out)) from error
     return known, target
 
 

@@ -481,3 +481,12 @@ def test_pandalm_majorities_as_an_independent_reading_has_them(tmp_path):
     report = export_lake(lake, kind="preference", format="trl", out=out)
     assert Counter(texts(written(out), "chosen", "rejected")) == expected
     assert (report.rows, report.left_out) == (888, {"tie": 105})
+
+
+def test_a_place_that_cannot_be_written_to_says_so(tmp_path):
+    lake = take_in(tmp_path, [answer("a")])
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder.jsonl").mkdir()
+    for out in (tmp_path / "file" / "x.jsonl", tmp_path / "folder.jsonl"):
+        with pytest.raises(DataError, match="cannot be written"):
+            export_lake(lake, kind="sft", format="trl", out=out)
