@@ -7,7 +7,7 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,12 @@ _NAMED = re.compile(
     r'\s*:\s*(?:"((?:[^"\\\x00-\x1f]|\\.)+)|(\d+))',
     re.I,
 )
+# And in fields that no format knows.
+_PERSON = re.compile(
+    r"(?:[\w.-]*[_.-])?(?:(?:end_?)?user|subject|person|customer|creator|author|reviewer|annotator)"
+    r"(?:[_.-]?(?:id|key|name|email|login))?|created_?by|(?:[\w.-]*[_.-])?e?mail", re.I,
+)  # fmt: skip
+_OF_A_PERSON = re.compile(r"_?id|key|(?:user_?|full_?|first_?|last_?)?name|e?mail|login", re.I)
 _ACTOR = re.compile(r'"actor"\s*:\s*\{[^{}]*?"id"\s*:\s*"((?:[^"\\\x00-\x1f]|\\.)+)', re.I)
 
 
@@ -149,6 +155,29 @@ def _replaced_text(text: str, names: Mapping[str, str]) -> str:
         if len(name) >= _LEAST_NAME_CHARS and name in text:
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", pseudonym, text)
     return text
+
+
+def hashed(value: Any, name: Callable[[str], str], *, person: bool = False) -> Any:
+    """Return a JSON value with what stands in fields called like a person replaced.
+
+    Args:
+        value: Fields no format knows.
+        name: Returns the pseudonym of a name.
+        person: Whether the value itself describes a person (`{"user": {"id": …}}`).
+    """
+    if isinstance(value, list):
+        return [hashed(one, name, person=person) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for key, held in value.items():
+        named = _PERSON.fullmatch(key) or (person and _OF_A_PERSON.fullmatch(key))
+        if named and isinstance(held, str | int) and not isinstance(held, bool) and held != "":
+            text = str(held)
+            found[key] = text if text.startswith(PREFIX) else name(text)
+        else:
+            found[key] = hashed(held, name, person=bool(_PERSON.fullmatch(key)))
+    return found
 
 
 def named_in(raw: str) -> set[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ from pydantic_core import from_json
 from tuneloop.artefacts.digest import canonical_json
 from tuneloop.artefacts.events import EVENT, Interaction
 from tuneloop.lake.format import Event, UnfitError
-from tuneloop.lake.pseudonyms import Pseudonyms, replaced
+from tuneloop.lake.pseudonyms import Pseudonyms, hashed, replaced
 from tuneloop.lake.times import parse_time
 
 _MAY_BE_DEEP = 190  # brackets; the parser goes 200 deep
@@ -23,6 +24,7 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 # Where sources repeat who it was. Not in ids, which join events to one another, and not in what
 # people wrote, which curation redacts.
 _FREE = frozenset(("extra", "metadata", "tags", "assignment", "usage", "segment", "intent"))
+_UNKNOWN = ("extra", "metadata")
 _FREE_IN_MESSAGE = frozenset(("name", "extra"))
 
 
@@ -75,7 +77,7 @@ class Reader:
             names = self._renamed(data) if self.pseudonyms else {}
             if self.erased:
                 self._refuse_erased(data)
-            return _as_row(data, names)
+            return _as_row(data, names, self._hashed if self.pseudonyms else None)
         except UnfitError:
             raise
         except ValidationError as error:
@@ -128,6 +130,15 @@ class Reader:
             data["actor"] = actor | {"id": names[str(actor["id"])]}
         return names
 
+    def _hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return an event with pseudonyms in unknown fields that are called like a person."""
+        assert self.pseudonyms
+        name = partial(self.pseudonyms, content["tenant"])
+        found = content | {k: hashed(content[k], name) for k in _UNKNOWN if content.get(k)}
+        if (response := content.get("response")) and response.get("extra"):
+            found["response"] = response | {"extra": hashed(response["extra"], name)}
+        return found
+
 
 def identity(kind: str, tenant: str, id: str, revision: int) -> bytes:
     """Return 16 bytes that stand for an event's identity."""
@@ -160,10 +171,14 @@ def _belongs_to(data: Event) -> Iterator[tuple[str, str, str]]:
             yield "interaction", tenant, str(value.get(side))
 
 
-def _as_row(data: Event, names: dict[str, str]) -> Row:
+def _as_row(
+    data: Event, names: dict[str, str], hide: Callable[[Event], Event] | None = None
+) -> Row:
     event = EVENT.validate_python(data)
     content: dict[str, Any] = event.model_dump(mode="json", exclude_none=True)
     content["event_ts"] = data["event_ts"].isoformat()
+    if hide:
+        content = hide(content)
     payload = _encoded(content)
     if any(name in payload for name in names):
         content = _nowhere_named(content, names)

@@ -115,6 +115,19 @@ def test_addresses_of_reviewers_do_not_stay(tmp_path):
     assert who not in json.dumps(given)
 
 
+def test_unknown_fields_that_are_called_like_a_person_are_hashed(tmp_path):
+    who = {"user_email": ANN, "user": {"id": 90210, "name": "Ann S", "plan": "free"},
+           "x": [{"created_by": ANN, "user_id": ""}], "model_name": "m", "users": 3}  # fmt: skip
+    take(tmp_path, [interaction(metadata=who), thumb(metadata=who)])
+    for event in payloads(tmp_path)[1]:
+        text = json.dumps(event)
+        assert ANN not in text.replace(f"I am {ANN}", "")
+        assert "90210" not in text
+        assert "Ann S" not in text
+        for kept in ("free", '"m"', '"users": 3'):
+            assert kept in text
+
+
 def test_reviewers_and_what_people_wrote_stay(tmp_path):
     reviewer = thumb(actor={"kind": "reviewer", "id": "rev-1"}, metadata={}, comment="by rev-1")
     talk = interaction(request={"messages": [{"role": "user", "content": f"I am {ANN}"}]})
