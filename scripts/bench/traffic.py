@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tuneloop.lake import table as lake_table
+from tuneloop.lake.rows import identity
 
 BATCH = 20_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -171,6 +172,7 @@ def _as_batch(rows: list[tuple]) -> pa.RecordBatch:
         "subject_key": subject, "target_kind": ["interaction" if t else None for t in target],
         "target_id": target, "payload": payload,
         "row_digest": [hashlib.sha256(text.encode()).hexdigest() for text in payload],
+        "identity": [identity(kind[0], "shop", one, 0) for one in id],
     }  # fmt: skip
     arrays = [pa.array(columns[column.name], column.type) for column in lake_table.SCHEMA]
     return pa.RecordBatch.from_arrays(arrays, schema=lake_table.SCHEMA)
