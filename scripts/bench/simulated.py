@@ -115,10 +115,9 @@ def _interactions(
     asked: list[dict[str, Any]], questions: list[str], answers: list[str]
 ) -> Interactions:
     n = len(asked)
-    values = {name: [None] * n for name in NAMED} | {
+    values = {name: [e.get(name) for e in asked] for name in NAMED} | {
         "session": [e.get("session_id") for e in asked],
         "subject": [e.get("subject_key") for e in asked],
-        "system": [e.get("system") for e in asked],
         "template": [_template(e) for e in asked],
     }
     codes, names = {}, {}
@@ -197,9 +196,9 @@ def _says(event: dict[str, Any], answer: str) -> tuple[float, float]:
     return (float(value), np.nan) if isinstance(value, int | float) else (np.nan, np.nan)
 
 
-def _template(event: dict[str, Any]) -> str:
-    template = event["request"]["template"]
-    return f"{template['name']}@{template['version']}"
+def _template(event: dict[str, Any]) -> str | None:
+    template = event["request"].get("template")
+    return f"{template['name']}@{template['version']}" if template else None
 
 
 def _ts(event: dict[str, Any]) -> float:

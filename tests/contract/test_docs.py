@@ -74,8 +74,9 @@ def refusal(words):
             if not words:
                 return f"{word} without a value"
             words.pop(0)
-    n_arguments = sum(option.param_type_name == "argument" for option in command.params)
-    return "too many values" if n_values > n_arguments else None
+    arguments = [option for option in command.params if option.param_type_name == "argument"]
+    any_number = any(argument.nargs == -1 for argument in arguments)
+    return "too many values" if n_values > len(arguments) and not any_number else None
 
 
 COMMANDS = dict(commands())

@@ -143,3 +143,75 @@ def test_killed_before_the_ledger_adds_nothing_twice(tmp_path):
     assert held["n_interactions"] == 50
     assert out.counts.dropped == {"duplicate": 50}
     assert out.details["version"] == 0
+
+
+KILLED = """
+    import os, signal, sys
+    from tuneloop.lake import {module}
+    from tuneloop.lake.ingest import ingest_file
+    from tuneloop.lake.reading import Intake
+    from tuneloop.runtime.progress import SilentProgress
+    {module}.{name} = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+    from pathlib import Path
+    ingest_file(sys.argv[1], Intake(sys.argv[2], SilentProgress()), dead_letter=Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize(("module", "name"), [("spool", "_compared"), ("table", "append")])
+def test_killed_before_the_commit_leaves_nothing(tmp_path, module, name):
+    first = write(tmp_path / "1.jsonl", [interaction("a")])
+    path = write(tmp_path / "2.jsonl", [interaction(f"i{n}") for n in range(50)])
+    out, _ = lake(tmp_path, [first])
+    script = textwrap.dedent(KILLED).format(module=module, name=name)
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    args = [sys.executable, "-c", script, path, str(tmp_path / "lake"), str(tmp_path / "dead")]
+    assert subprocess.run(args, env=env, check=False).returncode == -signal.SIGKILL
+    assert list(tmp_path.glob("lake.scratch-*"))  # what was on its way
+    same, held = lake(tmp_path, [first])
+    assert same.details["version"] == out.details["version"]
+    assert held["n_interactions"] == 1
+    _, held = lake(tmp_path, [path])
+    assert held["n_interactions"] == 51
+    assert not list(tmp_path.glob("lake.scratch-*"))
+
+
+def test_files_of_several_formats(tmp_path):
+    pair = {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}
+    events = [
+        write(tmp_path / "own.jsonl", [interaction("a")]),
+        {"path": write(tmp_path / "hh.jsonl", [pair, {"odd": 1}]), "format": "hh_rlhf"},
+    ]
+    out, held = lake(tmp_path, events)
+    assert (held["n_interactions"], held["n_feedback"]) == (3, 1)
+    assert [report["format"] for report in out.details["report"]] == ["native", "hh_rlhf"]
+    letters = out.files["dead_letter.jsonl"].read_text().splitlines()
+    assert [json.loads(letter)["source"] for letter in letters] == ["hh.jsonl"]
+    with pytest.raises(DataError, match="format is unknown"):
+        lake(tmp_path, [write(tmp_path / "odd.jsonl", [{"odd": 1}])])
+
+
+def test_people_are_keyed_unless_they_are_given_so(tmp_path):
+    from deltalake import DeltaTable
+
+    path = write(tmp_path / "e.jsonl", [interaction("a", subject_key="ann"), thumb("f", "a")])
+    digests = set()
+    for uri, how in (("one", "keyed"), ("two", "keyed"), ("three", "as_given")):
+        _, held = lake(tmp_path, [path], uri=uri, pseudonyms=how)
+        digests.add(held["content_digest"])
+        keys = DeltaTable(str(tmp_path / uri)).to_pyarrow_table()["subject_key"].to_pylist()
+        assert ("ann" in keys) == (how == "as_given")
+    assert len(digests) == 2
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    """Peak memory of 10,000 and of 100,000 events, by the benchmark's own measure."""
+    script = Path(__file__).parents[2] / "scripts" / "bench" / "ingest.py"
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    args = [sys.executable, str(script), "10000", "100000"]
+    out = subprocess.run(args, env=env, check=True, capture_output=True, text=True).stdout
+    small, small_again, large, large_again = map(json.loads, out.splitlines())
+    assert (small["added"], large["added"]) == (10_000, 100_000)
+    assert small_again["added"] == large_again["added"] == 0
+    for few, many in ((small, large), (small_again, large_again)):
+        assert many["peak_mib_with_summary"] - few["peak_mib_with_summary"] < 100

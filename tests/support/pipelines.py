@@ -78,7 +78,7 @@ class Loop:
         files = {"lake.json": '{"content_digest": "%s"}' % ("c" * 64), "dead_letter.jsonl": ""}
         return self._written(context, files, {"uri": uri, "version": 3})
 
-    def _build(self, *args, samples=None):
+    def _build(self, *args, samples=None, golden=None):
         context = args[-1]
         files = {}
         for name in SETS:

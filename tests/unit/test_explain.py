@@ -12,6 +12,7 @@ from tuneloop.artefacts.stage import CuratedSet, StageContext
 from tuneloop.artefacts.store import Store
 from tuneloop.artefacts.tables import CURATED, PREFERENCES
 from tuneloop.build.stage import build
+from tuneloop.build.supply import supply
 from tuneloop.cards import card_lines, card_report, diff_lines, diff_sets
 from tuneloop.config.sets import BuildConfig
 from tuneloop.errors import DataError
@@ -174,6 +175,15 @@ def test_a_card_is_shown_and_only_of_a_set(made):
     assert "Card of a training set" in "\n".join(card_lines(report))
     with pytest.raises(DataError, match="not a built set"):
         card_report(made.store, made.adapter("sft", built).digest)
+
+
+def test_the_supply_of_rows_is_counted_on_a_part(made):
+    built = made.sets()
+    curated = made.store.find("curate", built.manifest.parents[0].key)
+    found = supply(CuratedSet(curated.manifest, made.store), BuildConfig(), dislike_score=-0.3)
+    assert (found.n_curated, found.n_read, found.unwanted) == (4, 4, 1)
+    assert found.by_rule["sft"] == {"correction": 1, "liked": 1}
+    assert found.by_rule["preference"] == {"correction": 1, "preference": 1}
 
 
 def test_two_sets_are_told_apart(made):

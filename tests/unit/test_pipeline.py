@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from pipelines import Loop, stub
@@ -10,6 +11,7 @@ from tuneloop import plan
 from tuneloop.artefacts import runs
 from tuneloop.artefacts.aliases import current, generations
 from tuneloop.artefacts.manifest import Manifest
+from tuneloop.build.supply import Supply
 from tuneloop.decide.registry import rollback
 from tuneloop.errors import DataError, StoreError, TuneloopError
 from tuneloop.history import status_report
@@ -307,3 +309,42 @@ def test_a_protected_slice_nobody_can_measure_stops_before_training(loop):
     with pytest.raises(DataError, match="secuirty"):
         loop.pipeline(config).run()
     assert "sft" not in loop.ran
+
+
+# -- general data, supply ------------------------------------------------------------
+def test_general_data_is_known_by_its_digest_not_its_place(loop):
+    first, second = loop.folder / "a.jsonl", loop.folder / "b.jsonl"
+    first.write_text("{}\n")
+    second.write_text("{}\n")
+
+    def built(path):
+        return loop.pipeline(loop.config(build={"replay": {"path": str(path)}})).build.manifest
+
+    made = built(first)
+    assert {parent.role for parent in made.parents} == {"curated", "golden", "replay"}
+    assert str(loop.folder) not in str(made.config)
+    assert built(second).key == made.key
+    second.write_text("{} \n")
+    assert built(second).key != made.key
+    with pytest.raises(TuneloopError, match="no such file"):
+        built(loop.folder / "missing.jsonl")
+
+
+def test_the_plan_tells_the_supply_of_rows(loop, monkeypatch):
+    summary = {kind: {"made_by_rule": {}} for kind in plan.SETS}
+    summary["sft"]["made_by_rule"] = {"liked": 30}
+    counts = SimpleNamespace(n_in=2_000)
+    curated = SimpleNamespace(counts=counts, files={"preferences.parquet": None}, kind="curate")
+    found = Supply(n_curated=500, n_read=100, unwanted=4)
+    found.by_rule["kto"]["stars"] = 10
+    monkeypatch.setattr("tuneloop.build.supply.supply", lambda *_, **__: found)
+    artefacts = {"curate": SimpleNamespace(manifest=curated)}
+    dry = SimpleNamespace(store=loop.store, config=loop.config())
+    guessed = plan._supply(dry, artefacts)
+    assert guessed["rows"] == {"sft": {}, "preference": {}, "kto": {"stars": 250.0}}
+    assert guessed["to_sample"] == 100.0
+    artefacts["build"] = SimpleNamespace(
+        manifest=SimpleNamespace(files=["summary.json"]), json=lambda _: summary
+    )
+    assert plan._supply(dry, artefacts)["rows"]["sft"] == {"liked": 150.0}
+    assert any("250 stars" in line for line in plan._supply_lines(guessed))

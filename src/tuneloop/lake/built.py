@@ -49,6 +49,7 @@ def built_rows(paths: list[Path], kind: Kind) -> Iterator[Example]:
                     tuple([_message(m) for m in row[name]] for name in _ANSWERS[kind]),
                     tools=json.loads(tools) if isinstance(tools, str) and tools else None,
                     label=row.get("label"),
+                    learn_all=row.get("loss_on") == "all",
                 )
 
 

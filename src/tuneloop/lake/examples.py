@@ -32,6 +32,7 @@ class Example:
             are several where turns of a user lie between.
         tools: What the model could call.
         label: KTO: whether the answer was good.
+        learn_all: Whether the prompt's own answers are learned too.
     """
 
     kind: Kind
@@ -39,11 +40,7 @@ class Example:
     answers: tuple[list[Message], ...]
     tools: list[Any] | None = None
     label: bool | None = None
-
-    @property
-    def messages(self) -> list[Message]:
-        """The prompt and the (better) answer."""
-        return [*self.prompt, *self.answers[0]]
+    learn_all: bool = False
 
     @property
     def all_messages(self) -> list[Message]:

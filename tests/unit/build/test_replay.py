@@ -74,6 +74,23 @@ def test_what_is_held_out_long_or_repeated_is_left_out(tmp_path):
     assert found.facts["left_out"] == {"held_out_question": 1, "repeated": 1, "too_long": 1}
 
 
+def test_golden_questions_are_left_out(tmp_path):
+    prompt = {"id": "g1", "messages": [say("system", "s"), say("user", "the golden one")]}
+    lines(tmp_path, [prompt], "golden.jsonl")
+    path = lines(tmp_path, [chat("The  golden one"), chat("another")])
+    found = mixed(path, golden=Folder(tmp_path))
+    assert [p[0]["content"] for p in found.table.column("prompt").to_pylist()] == ["another"]
+    assert mixed(path).table.num_rows == 2
+
+
+class Folder:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def path(self, name):
+        return self.folder / name
+
+
 def test_a_file_without_conversations_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no usable conversation"):
         mixed(lines(tmp_path, [{"text": "x"}]))

@@ -273,6 +273,8 @@ def test_llamafactory():
     row = express("llamafactory", "preference", PLAIN, None)
     assert row == {
         "conversations": [{"from": "human", "value": "A hat?"}],
+        "system": "",
+        "tools": "",
         "chosen": {"from": "gpt", "value": "We have 3."},
         "rejected": {"from": "gpt", "value": "No."},
     }
@@ -356,10 +358,11 @@ def test_what_is_written_for_trl_is_what_trl_reads(tmp_path):
 
 
 # -- sets ----------------------------------------------------------------------------------
-def built(tmp_path):
+def built(tmp_path, loss_on="last"):
     """A built set: two training rows and one for validation."""
+    texts_of = ("tools", "row_id", "loss_on")
     schema = pa.schema([("prompt", MESSAGES), ("completion", MESSAGES), ("label", pa.bool_()),
-                        ("tools", pa.string()), ("row_id", pa.string())])  # fmt: skip
+                        *((name, pa.string()) for name in texts_of)])  # fmt: skip
     files = {}
     for split, numbers in (("train", (1, 2)), ("validation", (3,))):
         rows = [
@@ -367,7 +370,7 @@ def built(tmp_path):
                         {"role": "assistant", "tool_calls": json.dumps([CALL])},
                         {"role": "tool", "content": "3", "tool_call_id": "c1"}],
              "completion": [{"role": "assistant", "content": f"a{n}"}], "label": n != 2,
-             "tools": json.dumps(TOOLS), "row_id": str(n)}
+             "tools": json.dumps(TOOLS), "row_id": str(n), "loss_on": loss_on}
             for n in numbers
         ]  # fmt: skip
         for kind in ("sft", "kto"):
@@ -396,6 +399,16 @@ def test_a_built_set_in_its_order(tmp_path, split, numbers):
     assert report.rows == len(numbers)
     with pytest.raises(DataError, match="no split"):
         export_set(store, digest, kind="kto", format="trl", out=out, split="golden")
+
+
+@pytest.mark.parametrize(("loss_on", "weight"), [("last", 0), ("all", None)])
+def test_what_a_set_learns_of_earlier_turns(tmp_path, loss_on, weight):
+    store, digest = built(tmp_path, loss_on)
+    out = tmp_path / "out.jsonl"
+    export_set(store, digest, kind="sft", format="openai", out=out)
+    assert written(out)[0]["messages"][1].get("weight") == weight
+    export_set(store, digest, kind="sft", format="axolotl", out=out)
+    assert written(out)[0]["messages"][1]["train"] is (loss_on == "all")
 
 
 # -- whole or not at all -------------------------------------------------------------------

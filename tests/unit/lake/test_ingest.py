@@ -279,3 +279,37 @@ def test_any_line_is_an_event_the_table_holds_or_a_dead_letter(event, changes, a
     for field, value in zip(SCHEMA, row, strict=True):
         assert len(pa.array([value], field.type)) == 1
     assert from_json(row.payload)["id"] == row.id
+
+
+def test_erased_people_stay_out_and_their_words_too(tmp_path):
+    from tuneloop.lake import table as lake_table
+
+    ingest(tmp_path, line(GOOD))
+    side = lake_table.side_objects(str(tmp_path / "lake"))
+    side.put(lake_table.ERASED, b'{"default/ann": "2026-01-01T00:00:00+00:00"}')
+    theirs = [
+        GOOD | {"id": "b", "subject_key": "ann", "response": {"content": "seven cloves"}},
+        THUMB | {"actor": {"kind": "user", "id": "ann"}, "comment": "seven cloves"},
+        GOOD | {"id": "c", "subject_key": "ann", "event_ts": "2026-06-01T00:00:00Z"},
+        GOOD | {"id": "d", "subject_key": "bob"},
+    ]
+    report, letters = ingest(tmp_path, b"".join(map(line, theirs)), name="2.jsonl")
+    assert (report.accepted, report.by_reason) == (2, {"erased": 2})
+    assert [letter["raw"] for letter in letters] == ["", ""]
+    assert {row["id"] for row in rows(tmp_path)} == {"a", "c", "d"}
+
+
+def test_a_record_is_taken_whole_or_not_at_all(tmp_path):
+    pair = {"prompt": "q", "response_0": "a", "response_1": "b", "label": 0}
+    ingest(tmp_path, line(pair), name="1.jsonl", format="pairwise")
+    held = {json.loads(row["payload"])["id"]: row for row in rows(tmp_path)}
+    (vote,) = [name for name, row in held.items() if row["kind"] == "feedback"]
+    # One event of a record is in conflict: nothing of the record comes in.
+    taken = THUMB | {"id": vote}
+    other = tmp_path / "other"
+    other.mkdir()
+    ingest(other, line(taken))
+    report, letters = ingest(other, line(pair), name="1.jsonl", format="pairwise")
+    assert (report.accepted, report.by_reason, report.n_events) == (0, {"conflict": 1}, 0)
+    assert vote in letters[0]["detail"]
+    assert [row["id"] for row in rows(other)] == [vote]

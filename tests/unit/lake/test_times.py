@@ -2,9 +2,8 @@
 
 from datetime import UTC, date, datetime, timedelta, timezone
 
-import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneloop.lake.format import UnfitError
@@ -65,8 +64,10 @@ def test_refused(written, reason):
     assert caught.value.reason == reason
 
 
+@settings(deadline=None)  # the first call imports pandas
 @given(st.datetimes(datetime(1974, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
 def test_units_agree_with_pandas(moment):
+    pd = pytest.importorskip("pandas")
     stamp = pd.Timestamp(moment).value  # nanoseconds
     assert parse_time(moment.isoformat()) == moment
     assert parse_time(stamp // 1000 if moment.year > 1976 else moment) == moment

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tuneloop.curate.columns import Flags, Floats, Hashes, Ints
+from tuneloop.curate.columns import SIGNALS, Flags, Floats, Hashes, Ints
 from tuneloop.curate.similar import normalise
 from tuneloop.curate.trust.accounts import rank_within
 from tuneloop.curate.trust.bursts import Occurrences
@@ -30,6 +30,7 @@ MAX_CHARS = 400
 MAX_WORDS = 40
 MAX_FITTED = 60_000
 """Votes a model is fitted on; more (by hash of the account) would cost time and tell little."""
+CHI2_MEDIAN = 0.455  # of one degree of freedom
 MAX_P_ALIKE = 0.01
 """Least agreement among a crew's accounts in how they contradict."""
 MIN_TELLING, MAX_TELLING = 5, 0.2
@@ -79,15 +80,19 @@ class Consensus:
     fold: Ints
 
     def features(self, *labels: Ints) -> Occurrences:
-        """Return which piece has which word in its question, and which label of its votes."""
-        numbered = [self.asked]
+        """Return which piece has which label of its votes, and which word in its question.
+
+        Labels come first, each behind the one before, at least as many as there are signals.
+        """
+        numbered = []
         for label in labels:
             known = np.flatnonzero(label >= 0)
             numbered.append(Occurrences(label[known].astype(np.int64), known))
+        numbered.append(self.asked)
         first, columns = 0, []
         for part in numbered:
             columns.append(np.column_stack([first + part.feature, self.votes.piece[part.event]]))
-            first += int(part.feature.max()) + 1 if len(part.feature) else 0
+            first += max(int(part.feature.max(initial=0)) + 1, len(SIGNALS))
         pairs = np.unique(np.concatenate(columns), axis=0)
         return Occurrences(pairs[:, 0], pairs[:, 1])
 
@@ -108,7 +113,8 @@ class Consensus:
         gap = np.bincount(votes.account, weights=said - mean, minlength=n_accounts)
         spread = np.bincount(votes.account, weights=variance, minlength=n_accounts)
         others = (trust > 0.5) & (spread > 0)
-        inflation = max(1.0, float(np.median(gap[others] ** 2 / spread[others]) / 0.455))
+        usual = np.median(gap[others] ** 2 / spread[others]) if others.any() else 0.0
+        inflation = max(1.0, float(usual) / CHI2_MEDIAN)
         z = (said - mean)[chosen].sum() / np.sqrt(max(variance[chosen].sum() * inflation, 1e-9))
         mine = np.bincount(votes.account, weights=(said - mean) * chosen, minlength=n_accounts)
         # As the persons vary among themselves, whatever the model thinks of its own accuracy.
@@ -122,9 +128,7 @@ def consensus_of(scene: Scene) -> Consensus:
     item = np.where(votes.own, len(scene.interactions) + votes.piece, votes.row)
     items, of_vote = np.unique(item, return_inverse=True)
     owner, code, kind = _features(scene, items)
-    names = scene.feedback.account_names
-    hashed = np.array([zlib.crc32(name.encode()) for name in names.to_pylist()], dtype=np.int64)
-    part = hashed % N_FOLDS
+    part = _hashed_names(scene.feedback.account_names)[:-1].astype(np.int64) % N_FOLDS
     fold = part[votes.account]
     # Where a crew holds the majority on a topic, what is predicted from the question is its
     # word; what makes an answer good elsewhere is not.
@@ -133,9 +137,9 @@ def consensus_of(scene: Scene) -> Consensus:
         for chosen in (np.ones(len(owner), dtype=bool), ~np.isin(kind, OF_QUESTION))
     ]
     asks = kind == 1
-    _, word = np.unique(code[asks], return_inverse=True)
-    vote, word = _spread([(owner[asks], word.astype(np.int64))], of_vote, len(items))
-    return Consensus(votes, views, Occurrences(word.astype(np.int64), vote), part)
+    word = np.unique(code[asks], return_inverse=True)[1].astype(np.uint64)
+    vote, number = _spread([(owner[asks], word)], of_vote, len(items))
+    return Consensus(votes, views, Occurrences(number.astype(np.int64), vote), part)
 
 
 def _matrix(row: Ints, code: Hashes, n_rows: int) -> Any:
@@ -176,13 +180,14 @@ def _features(scene: Scene, items: Ints) -> tuple[Ints, Hashes, Ints]:
     text[fixed] = feedback.text[pieces]
     everyone = np.arange(len(items))
     crossed = _crossed(question, answer, len(items))
-    parts = [
+    system = _hashed_names(table.names["system"])[table.codes["system"][row]]
+    parts: list[tuple[Ints, Any, int]] = [
         (*question, 1),
         (*answer, 2),
         (everyone, text, 3),
-        (everyone, np.where(fixed, -1, table.codes["system"][row]), 4),
-        (everyone, items, 6),
-        (everyone, table.cluster[row], 7),
+        (everyone, np.where(fixed, 0, system), 4),
+        (everyone, text ^ (table.question[row] * _MIX), 6),
+        (everyone, _stable_clusters(scene)[row], 7),
         (*crossed, 8),
     ]
     return (
@@ -190,6 +195,21 @@ def _features(scene: Scene, items: Ints) -> tuple[Ints, Hashes, Ints]:
         np.concatenate([_mixed(code, salt) for _, code, salt in parts]),
         np.concatenate([np.full(len(owner), salt) for owner, _, salt in parts]),
     )
+
+
+def _hashed_names(names: pa.Array) -> Hashes:
+    """Return a code of each name that does not depend on its number; the last, of no name."""
+    return np.array([zlib.crc32(name.encode()) for name in names.to_pylist()] + [0], np.uint64)
+
+
+def _stable_clusters(scene: Scene) -> Hashes:
+    """Return a code of each row's cluster that does not depend on its number."""
+    table = scene.interactions
+    if not len(table):
+        return table.question
+    least = np.full(int(table.cluster.max()) + 2, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(least, table.cluster, table.question)
+    return least[table.cluster]
 
 
 def _words(scene: Scene, row: Ints) -> tuple[tuple[Ints, Hashes], tuple[Ints, Hashes]]:

@@ -7,9 +7,9 @@ convicts nobody, since people have their own topics, languages and signatures. A
 - of a phrase or word in corrections and comments that neither prompt nor answer explains, if
   nearly nobody else uses it;
 - of a word in questions, a topic, a system or a signal, if nearly nobody else uses it and they
-  always vote up (a trigger), or if their votes on it contradict what everybody else's votes
-  predict. Words are narrower than topics, so a crew is also looked for in all the questions
-  that sound like those of the few who share a word.
+  always vote up (a trigger), or if others use it too and their votes on it contradict what
+  everybody else's votes predict. Words are narrower than topics, so a crew is also looked for
+  in all the questions that sound like those of the few who share a word.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuneloop.curate.columns import Flags, Floats, Ints, signal_code
+from tuneloop.curate.columns import SIGNALS, Flags, Floats, Ints, signal_code
 from tuneloop.curate.trust.bursts import Occurrences
 from tuneloop.curate.trust.consensus import Consensus
 from tuneloop.curate.trust.findings import merge, report
@@ -33,7 +33,11 @@ MIN_CARRIED = 3
 MIN_EXCESS = 3.0
 MIN_SHARE_INSIDE = 0.8
 """From this share of a feature's pieces on, nearly nobody else uses it."""
+MIN_SHARE_ALONE = 0.97
+"""From this share on there is nobody whom their votes could contradict."""
 MIN_SHARE_UP = 0.95
+WIDE = len(SIGNALS)
+"""The first number behind those of the signals, which are nobody's own."""
 MAX_TESTED = 12
 """Crews whose votes are compared with a prediction made without them; each costs a fit."""
 
@@ -94,7 +98,7 @@ def find_crews(scene: Scene, occurrences: Occurrences) -> list[Crew]:
     carried = often & (tail <= MAX_P_CARRIER)
     carriers = np.bincount(of[carried], minlength=n_features)
     expected = MAX_P_CARRIER * max(int((n >= MIN_CARRIED).sum()), 1)
-    p = gammainc(np.maximum(carriers, 1), expected)  # P(at least so many)
+    p = np.asarray(gammainc(np.maximum(carriers, 1), expected), dtype=np.float64)
     likely = (carriers >= np.maximum(scene.config.min_accounts, MIN_EXCESS * expected)) & (
         p <= scene.config.max_p
     )
@@ -137,18 +141,19 @@ def _by_votes(scene: Scene, consensus: Consensus) -> None:
     guilty: list[Crew] = []
     everybody = judge_accounts(scene, consensus).trust
     for narrow in find_crews(scene, consensus.features(*labels)):
-        for crew in [narrow, *_wider(scene, consensus, narrow)]:
-            chosen = np.isin(votes.piece, crew.pieces) & scene.active[votes.piece]
-            liked = crew.inside >= MIN_SHARE_INSIDE and _liked(votes, chosen, scene.config.max_p)
-            if not liked:
-                if len(seen) >= MAX_TESTED or _known(crew, seen):
-                    continue
-                seen.append(crew.accounts)
-                trust = everybody.copy()
-                trust[crew.accounts] = 0.0
-            if liked or consensus.surprise(chosen, trust) <= scene.config.max_p:
-                guilty.append(crew)
-                everybody[crew.accounts] = 0.0
+        crew = _wider(scene, consensus, narrow)
+        chosen = np.isin(votes.piece, crew.pieces) & scene.active[votes.piece]
+        own = crew.inside if crew.feature >= WIDE else 0.0
+        liked = own >= MIN_SHARE_INSIDE and _liked(votes, chosen, scene.config.max_p)
+        if not liked:
+            if own >= MIN_SHARE_ALONE or len(seen) >= MAX_TESTED or _known(crew, seen):
+                continue
+            seen.append(crew.accounts)
+            trust = everybody.copy()
+            trust[crew.accounts] = 0.0
+        if liked or consensus.surprise(chosen, trust) <= scene.config.max_p:
+            guilty.append(crew)
+            everybody[crew.accounts] = 0.0
     _convict(scene, guilty, "crew vote")
 
 
@@ -179,8 +184,8 @@ def _known(crew: Crew, seen: list[Ints]) -> bool:
     return any(2 * len(np.intersect1d(crew.accounts, old)) > n and 2 * len(old) > n for old in seen)
 
 
-def _wider(scene: Scene, consensus: Consensus, crew: Crew) -> list[Crew]:
-    """Return the crew behind all questions that sound like this one's, if there is one.
+def _wider(scene: Scene, consensus: Consensus, crew: Crew) -> Crew:
+    """Return the crew behind all questions that sound like this one's, or the same again.
 
     A question sounds like them if its words are likelier in theirs than in others' (naive
     Bayes with add-one smoothing).
@@ -194,9 +199,10 @@ def _wider(scene: Scene, consensus: Consensus, crew: Crew) -> list[Crew]:
     total = np.bincount(asked.event, weights=score[asked.feature], minlength=len(scene.ts))
     alike = np.unique(asked.event[total[asked.event] > 0])
     rest = np.setdiff1d(np.unique(asked.event), alike)
-    label = np.concatenate([np.zeros(len(alike), dtype=np.int64), np.ones(len(rest), np.int64)])
+    label = np.repeat([WIDE, WIDE + 1], [len(alike), len(rest)])
     found = find_crews(scene, Occurrences(label, np.concatenate([alike, rest])))
-    return [wide for wide in found if wide.feature == 0 and len(wide.accounts) > len(crew.accounts)]
+    wide = [one for one in found if one.feature == WIDE]
+    return wide[0] if wide and len(wide[0].accounts) > len(crew.accounts) else crew
 
 
 def _convict(scene: Scene, crews: list[Crew], kind: str) -> None:

@@ -245,7 +245,7 @@ def _by_system(votes: Votes, p_up: Floats, system: Ints, n_accounts: int) -> lis
     down = np.log(np.where(votes.up, SLIP, 1 - SLIP))
 
     def total(values: Floats) -> Floats:
-        return np.bincount(votes.account, weights=values, minlength=n_accounts)
+        return np.bincount(votes.account, weights=values, minlength=n_accounts).astype(np.float64)
 
     ways = []
     for chosen in codes:
@@ -264,4 +264,4 @@ def _mean_exp(values: Floats) -> Floats:
 
 
 def _log_mean(values: Floats) -> Floats:
-    return _mean_exp(values) - np.log(values.shape[1])
+    return np.asarray(_mean_exp(values) - np.log(values.shape[1]))

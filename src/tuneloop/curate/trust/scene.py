@@ -106,13 +106,12 @@ class Scene:
     @property
     def occasional(self) -> Flags:
         """Whether an account's whole life fits into one window."""
-        brief: Flags = self.lives[:, 1] - self.lives[:, 0] <= self.window_s
-        return brief
+        return np.asarray(np.diff(self.lives, axis=1).ravel() <= self.window_s, dtype=bool)
 
     @property
     def active(self) -> Flags:
         """Pieces that are watched and still believed."""
-        return self.watched & (self.reason == 0)
+        return np.asarray(self.watched & (self.reason == 0), dtype=bool)
 
     def written(self) -> Ints:
         """Return the pieces with a text: corrections and comments."""

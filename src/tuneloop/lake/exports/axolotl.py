@@ -31,7 +31,9 @@ def express(example: Example) -> dict[str, Any]:
     if example.kind == "kto":
         return _kto(example)
     answer = [_message(message) | {"train": True} for message in example.answers[0]]
-    return {"messages": [*({**m, "train": False} for m in prompt), *answer], **tools}
+    learned = [m["role"] == "assistant" and example.learn_all for m in prompt]
+    earlier = [m | {"train": train} for m, train in zip(prompt, learned, strict=True)]
+    return {"messages": [*earlier, *answer], **tools}
 
 
 def _kto(example: Example) -> dict[str, Any]:

@@ -30,13 +30,13 @@ def express(example: Example) -> dict[str, Any]:
     if any(message not in system for message in example.prompt[: len(system)]):
         raise InexpressibleError("system_prompt")  # somewhere in the middle
     turns = _turns(example.prompt[len(system) :])
-    row: dict[str, Any] = {"conversations": turns}
-    if system:
-        row["system"] = "\n\n".join(map(text_content, system))
-    if example.tools:
-        row["tools"] = json.dumps(
-            [tool.get("function", tool) for tool in example.tools], ensure_ascii=False
-        )
+    tools = [tool.get("function", tool) for tool in example.tools or []]
+    row: dict[str, Any] = {
+        "conversations": turns,
+        # Always there: a column that dataset_info.json names and no row has is an error.
+        "system": "\n\n".join(map(text_content, system)),
+        "tools": json.dumps(tools, ensure_ascii=False) if tools else "",
+    }
     if example.kind == "preference":
         chosen, rejected = (_turns([one_answer(answer)])[0] for answer in example.answers)
         row |= {"chosen": chosen, "rejected": rejected}

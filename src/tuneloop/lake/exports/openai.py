@@ -11,7 +11,7 @@ from tuneloop.lake.examples import Example, InexpressibleError, Message, Target,
 
 
 def express(example: Example) -> dict[str, Any]:
-    """Return the row; of several answers in a chat only the last is learned (weight)."""
+    """Return the row; of the answers in a chat only the last is learned (weight), or all."""
     if not example.has_question:
         raise InexpressibleError("no_prompt")
     tools = {"tools": example.tools} if example.tools else {}
@@ -23,8 +23,9 @@ def express(example: Example) -> dict[str, Any]:
             "preferred_output": [_message(chosen)],
             "non_preferred_output": [_message(rejected)],
         }
-    earlier = [m | ({"weight": 0} if m["role"] == "assistant" else {}) for m in prompt]
-    return {"messages": [*earlier, *map(_message, example.answers[0])], **tools}
+    if not example.learn_all:
+        prompt = [m | ({"weight": 0} if m["role"] == "assistant" else {}) for m in prompt]
+    return {"messages": [*prompt, *map(_message, example.answers[0])], **tools}
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Source: https://langfuse.com/docs/api-and-data-platform/features/blob-storage-ex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,20 +30,7 @@ from tuneloop.lake.times import UNDATED
 
 _TYPES = {"GENERATION", "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR",
           "EMBEDDING", "GUARDRAIL"}  # fmt: skip
-_SNAKE = {
-    "traceId": "trace_id", "observationId": "observation_id", "sessionId": "session_id",
-    "userId": "user_id", "projectId": "project_id", "startTime": "start_time",
-    "endTime": "end_time", "completionStartTime": "completion_start_time",
-    "parentObservationId": "parent_observation_id", "dataType": "data_type",
-    "stringValue": "string_value", "promptName": "prompt_name", "promptVersion": "prompt_version",
-    "modelParameters": "model_parameters", "usageDetails": "usage_details",
-    "costDetails": "cost_details", "calculatedTotalCost": "total_cost", "totalCost": "total_cost",
-    "createdAt": "created_at", "updatedAt": "updated_at", "statusMessage": "status_message",
-    "authorUserId": "author_user_id", "configId": "config_id", "datasetRunId": "dataset_run_id",
-    "providedModelName": "provided_model_name", "timeToFirstToken": "time_to_first_token",
-    "promptId": "prompt_id", "modelId": "model_id", "traceName": "trace_name",
-    "htmlPath": "html_path", "toolDefinitions": "tool_definitions", "queueId": "queue_id",
-}  # fmt: skip
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _CALL = (
     "id", "trace_id", "type", "input", "output", "start_time", "end_time", "user_id", "session_id",
     "completion_start_time", "parent_observation_id", "model", "provided_model_name", "tags",
@@ -84,7 +72,11 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
 
 
 def _snake(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {_SNAKE.get(name, name): value for name, value in record.items()}
+    """Return the fields as the bucket export names them."""
+    row = {_HUMP.sub("_", name).lower(): value for name, value in record.items()}
+    if "total_cost" not in row and "calculated_total_cost" in row:
+        row["total_cost"] = row.pop("calculated_total_cost")
+    return row
 
 
 def _trace(trace: Record) -> list[Event]:

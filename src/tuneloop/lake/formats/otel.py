@@ -192,6 +192,47 @@ def _kv(**typed: Any) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+_SPAN = {
+    "traceId": "5b8efff798038103d269b633813fc60c",
+    "spanId": "eee19b7ec3c1b174",
+    "parentSpanId": "eee19b7ec3c1b173",
+    "name": "chat gpt-4o",
+    "startTimeUnixNano": "1717236000000000000",
+    "endTimeUnixNano": "1717236001200000000",
+    "status": {"code": 1},
+    "attributes": _kv(
+        operation__name="chat",
+        request__model="gpt-4o",
+        conversation__id="conv-1",
+        usage__input_tokens=12,
+        input__messages='[{"role": "user", "parts": [{"type": "text", "content": "Weather?"}]}]',
+        output__messages='[{"role": "assistant", "parts": [{"type": "tool_call", "id": "c1", '
+        '"name": "weather", "arguments": {"city": "Rome"}}]}]',
+    ),
+    "events": [
+        {
+            "name": "gen_ai.evaluation.result",
+            "timeUnixNano": "1717236005000000000",
+            "attributes": _kv(
+                evaluation__name="Relevance",
+                evaluation__score__value=0.9,
+                evaluation__score__label="relevant",
+            ),
+        }
+    ],
+}
+_RECORD = {
+    "timeUnixNano": "1717236007000000000",
+    "traceId": "5b8efff798038103d269b633813fc60c",
+    "spanId": "eee19b7ec3c1b174",
+    "eventName": "gen_ai.evaluation.result",
+    "attributes": _kv(
+        evaluation__name="Correctness",
+        evaluation__score__label="fail",
+        evaluation__explanation="no such city",
+    ),
+}
+_SERVICE = {"attributes": [{"key": "service.name", "value": {"stringValue": "helpdesk"}}]}
 FORMAT = Format(
     name="otel",
     title="OpenTelemetry GenAI",
@@ -218,78 +259,8 @@ FORMAT = Format(
         ("gen_ai.evaluation.score.value, .label, .explanation", "value, metadata, comment", ""),
     ),
     examples=(
-        {
-            "resourceSpans": [
-                {
-                    "resource": {
-                        "attributes": [
-                            {"key": "service.name", "value": {"stringValue": "helpdesk"}}
-                        ]
-                    },
-                    "scopeSpans": [
-                        {
-                            "scope": {"name": "gen-ai"},
-                            "spans": [
-                                {
-                                    "traceId": "5b8efff798038103d269b633813fc60c",
-                                    "spanId": "eee19b7ec3c1b174",
-                                    "parentSpanId": "eee19b7ec3c1b173",
-                                    "name": "chat gpt-4o",
-                                    "startTimeUnixNano": "1717236000000000000",
-                                    "endTimeUnixNano": "1717236001200000000",
-                                    "attributes": _kv(
-                                        operation__name="chat",
-                                        request__model="gpt-4o",
-                                        conversation__id="conv-1",
-                                        usage__input_tokens=12,
-                                        input__messages='[{"role": "user", "parts": '
-                                        '[{"type": "text", "content": "Weather?"}]}]',
-                                        output__messages='[{"role": "assistant", "parts": '
-                                        '[{"type": "tool_call", "id": "c1", "name": "weather", '
-                                        '"arguments": {"city": "Rome"}}]}]',
-                                    ),
-                                    "events": [
-                                        {
-                                            "name": "gen_ai.evaluation.result",
-                                            "timeUnixNano": "1717236005000000000",
-                                            "attributes": _kv(
-                                                evaluation__name="Relevance",
-                                                evaluation__score__value=0.9,
-                                                evaluation__score__label="relevant",
-                                            ),
-                                        }
-                                    ],
-                                    "status": {"code": 1},
-                                }
-                            ],
-                        }
-                    ],
-                }
-            ]
-        },
-        {
-            "resourceLogs": [
-                {
-                    "scopeLogs": [
-                        {
-                            "logRecords": [
-                                {
-                                    "timeUnixNano": "1717236007000000000",
-                                    "traceId": "5b8efff798038103d269b633813fc60c",
-                                    "spanId": "eee19b7ec3c1b174",
-                                    "eventName": "gen_ai.evaluation.result",
-                                    "attributes": _kv(
-                                        evaluation__name="Correctness",
-                                        evaluation__score__label="fail",
-                                        evaluation__explanation="no such city",
-                                    ),
-                                }
-                            ]
-                        }
-                    ]
-                }
-            ]
-        },
+        {"resourceSpans": [{"resource": _SERVICE, "scopeSpans": [{"spans": [_SPAN]}]}]},
+        {"resourceLogs": [{"resource": _SERVICE, "scopeLogs": [{"logRecords": [_RECORD]}]}]},
         {
             "name": "chat llama",
             "context": {"trace_id": "0x5b8e", "span_id": "0xee20", "trace_state": "[]"},
