@@ -147,12 +147,18 @@ class Pipeline(Stages):
     @cached_property
     def curate(self) -> kinds.CuratedSet:
         """Rows that passed every gate."""
+        from tuneloop.curate.meaning import open_encoder
         from tuneloop.curate.stage import curate
 
         c, config = self.config, self.config.curate
         own = [c.tenant, c.task, c.env]
         parents = [parent("lake", self.lake), parent("golden", self.golden)]
         parents.append(Parent(role="scope", kind="scope", digest=digest_json(own)))
+        encoder = open_encoder(
+            config.encoder, leak=config.leak, semantic=config.dedupe.semantic, cache=None
+        )
+        if encoder:  # whether there is one decides which rows stay
+            parents.append(Parent(role="encoder", kind="model", digest=encoder.digest))
         work = partial(curate, self.lake, self.golden, config, scope=kinds.Scope(*own))
         return self._stage("curate", kinds.CuratedSet, parents, config, work)
 

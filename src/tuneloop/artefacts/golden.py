@@ -55,17 +55,26 @@ class Check(BaseModel):
     and does not decide whether the prompt is passed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: Annotated[str, Field(min_length=1), AfterValidator(_name)]
+    """Name in reports."""
     kind: CheckKind
+    """Which rule."""
     value: Any
+    """What the rule holds the answer against."""
     path: str | None = None
+    """Field of the answer parsed as JSON; None: the whole answer."""
     ignore_case: bool = False
+    """Compare without case."""
     tolerance: float = Field(default=0.0, ge=0)
+    """How far a number may be off."""
     negate: bool = False
+    """The answer must not match."""
     required: bool = True
+    """Whether it decides whether the prompt is passed."""
     hard: bool = False
+    """Whether failing it rejects the candidate, whatever the average."""
 
 
 Status = Literal["active", "candidate", "retired"]

@@ -90,7 +90,9 @@ class QualityConfig(Section):
     """Which defects of texts are looked for, and what follows.
 
     Each flag is `off`, `flag` (counted and shown) or `drop` (the interaction or the piece of
-    feedback is left out).
+    feedback is left out). A defect of the answer alone (length, repetition, refusal, truncation)
+    drops no answer that people disliked, corrected or found the worse of two: those are examples
+    of what to avoid, and are never taught as good.
     """
 
     language: Deed = "drop"

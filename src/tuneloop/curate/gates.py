@@ -20,7 +20,7 @@ from tuneloop.curate.order import mix
 from tuneloop.curate.overlap import Matches
 from tuneloop.curate.passes import Read, read_spoken, reconnect
 from tuneloop.curate.quality.contradiction import contradictions
-from tuneloop.curate.quality.flags import bits_with, counts, names
+from tuneloop.curate.quality.flags import OF_ANSWER, bits_with, counts, names
 from tuneloop.curate.settle import detail, refuse_marked, settle
 from tuneloop.curate.signals.derive import derive
 from tuneloop.curate.signals.evidence import Evidence, evidence
@@ -74,7 +74,7 @@ def pass_gates(read: Read, config: CurateConfig, context: StageContext) -> Gated
     _note_distrust(read, feedback, distrusted)
     believed = evidence(interactions, feedback, read.joined.preferences, config.signals)
     kept = np.ones(len(interactions), dtype=bool)
-    report["quality"] = _drop_flagged(read, kept, config)
+    report["quality"] = _drop_flagged(read, kept, believed, config)
     _drop_silent(read, feedback, kept)
     worth = _worth(read, believed)
     if config.dedupe.enabled:
@@ -111,8 +111,14 @@ def _note_distrust(read: Read, feedback: Feedback, found: Distrusted) -> None:
                 read.dropped.add("feedback", ids.take(pa.array(gone)), name)
 
 
-def _drop_flagged(read: Read, kept: Flags, config: CurateConfig) -> dict[str, Any]:
-    """Drop rows with defects, and rows whose personal data the policy leaves out."""
+def _drop_flagged(
+    read: Read, kept: Flags, believed: Evidence, config: CurateConfig
+) -> dict[str, Any]:
+    """Drop rows with defects, and rows whose personal data the policy leaves out.
+
+    A defect of the answer drops the row only where the answer would be taught as a good one:
+    disliked, corrected or lost against another, it is an example of what to avoid.
+    """
     assembled = read.assembled
     left_out = np.flatnonzero(assembled.flags["left_out"])
     ids = assembled.interactions.id
@@ -120,6 +126,9 @@ def _drop_flagged(read: Read, kept: Flags, config: CurateConfig) -> dict[str, An
     kept[left_out] = False
     mask = assembled.flags["quality"]
     drop = mask & np.uint32(bits_with(config.quality, "drop"))
+    avoided = (drop & np.uint32(~OF_ANSWER & 0xFFFFFFFF)) == 0
+    avoided &= _is_avoided(believed)
+    drop = np.where(avoided, np.uint32(0), drop)
     for bits in np.unique(drop[kept & (drop > 0)]).tolist():
         gone = np.flatnonzero(kept & (drop == bits))
         defects = names(bits)
@@ -127,6 +136,17 @@ def _drop_flagged(read: Read, kept: Flags, config: CurateConfig) -> dict[str, An
                          ", ".join(defects))  # fmt: skip
         kept[gone] = False
     return {"found": counts(mask), "kept": counts(mask[kept])}
+
+
+def _is_avoided(believed: Evidence) -> Flags:
+    """Return whose answers no rule would teach: disliked or corrected, and never the better one."""
+    pairs = believed.pairs
+    wins = np.concatenate([pairs.first[pairs.outcome == 1], pairs.second[pairs.outcome == -1]])
+    loses = np.concatenate([pairs.second[pairs.outcome == 1], pairs.first[pairs.outcome == -1]])
+    avoided: Flags = (believed.score < 0) | (believed.correction >= 0)
+    avoided[loses] = True
+    avoided[wins] = False
+    return avoided
 
 
 def _drop_silent(read: Read, feedback: Feedback, kept: Flags) -> None:

@@ -7,6 +7,7 @@ part is text, reasoning, a call of a tool, a tool's result, or something else th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ _ROLES = {
     "function": "tool", "observation": "tool", "ipython": "tool",
     **{r: r for r in ("system", "developer", "user", "assistant", "tool")},
 }  # fmt: skip
+_TURN = re.compile(r"(?:^|(?:\r?\n){2})(Human|Assistant):")
 _KNOWN = {
     "role", "from", "value", "content", "parts", "contents", "type", "name", "tool_calls", "text",
     "tool_call_id", "function_call", "reasoning", "reasoning_content", "thinking", "status",
@@ -101,6 +103,15 @@ def _from_mapping(value: Mapping[str, Any], role: str) -> list[Message]:
             head = read_messages(system, role="system") if system else []
             return head + read_messages(inner, role=role)
     return [{"role": role, "content": as_text(dict(value))}]
+
+
+def read_transcript(text: str) -> list[Message] | None:
+    """Return the messages of a text in which `Human:` and `Assistant:` take turns, or None."""
+    before, *parts = _TURN.split(text.strip())
+    if before.strip() or not parts:
+        return None
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [{"role": _ROLES[who.lower()], "content": said.strip()} for who, said in pairs]
 
 
 def read_system(value: Any) -> list[Message]:

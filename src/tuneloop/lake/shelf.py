@@ -23,7 +23,7 @@ _COLUMNS = ["kind", "tenant", "id", "revision", "event_ts", "session_id", "episo
             "target_kind", "target_id", "payload"]  # fmt: skip
 _TABLES = """
 CREATE TABLE interaction (
-    tenant TEXT, id TEXT, ts INTEGER, session TEXT, episode TEXT, payload TEXT,
+    tenant TEXT, id TEXT, ts INTEGER, session TEXT, episode TEXT, turn INTEGER, payload TEXT,
     PRIMARY KEY (tenant, id)
 );
 CREATE TABLE feedback (
@@ -32,10 +32,13 @@ CREATE TABLE feedback (
 );
 """
 _INDEXES = """
-CREATE INDEX by_episode ON interaction (tenant, episode, ts, id);
-CREATE INDEX by_session ON interaction (tenant, session, ts, id);
+CREATE INDEX by_episode ON interaction (tenant, episode, ts, turn, id);
+CREATE INDEX by_session ON interaction (tenant, session, ts, turn, id);
 """
-_PUT_INTERACTION = "INSERT OR IGNORE INTO interaction VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_INTERACTION = """
+INSERT OR IGNORE INTO interaction
+VALUES (?1, ?2, ?3, ?4, ?5, json_extract(?6, '$.turn'), ?6)
+"""
 _PUT_FEEDBACK = """
 INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant, id) DO UPDATE SET
@@ -45,15 +48,19 @@ ON CONFLICT (tenant, id) DO UPDATE SET
 WHERE excluded.revision > feedback.revision
 """
 # What is said of an episode or a session is said of its last answer.
+_LAST_OF_EPISODE = """
+SELECT payload FROM interaction i WHERE i.tenant = ? AND i.episode = ?
+ORDER BY i.ts DESC, i.turn DESC, i.id DESC LIMIT 1
+"""
 _STATEMENTS = """
 WITH aimed AS (
     SELECT tenant, id, ts, payload, CASE target_kind
         WHEN 'episode' THEN (
             SELECT id FROM interaction i WHERE i.tenant = f.tenant AND i.episode = f.target
-            ORDER BY i.ts DESC, i.id DESC LIMIT 1)
+            ORDER BY i.ts DESC, i.turn DESC, i.id DESC LIMIT 1)
         WHEN 'session' THEN (
             SELECT id FROM interaction i WHERE i.tenant = f.tenant AND i.session = f.target
-            ORDER BY i.ts DESC, i.id DESC LIMIT 1)
+            ORDER BY i.ts DESC, i.turn DESC, i.id DESC LIMIT 1)
         ELSE target END AS about
     FROM feedback f
     WHERE op = 'set' AND signal IN ('thumb', 'stars', 'score', 'correction')
@@ -85,10 +92,19 @@ class Stated:
 
 @dataclass
 class Compared:
-    """What was said of two answers; which is first means nothing."""
+    """What was said of two answers; which is first means nothing.
+
+    Attributes:
+        first: The event, None where the lake has none of that id.
+        second: The other.
+        ends: By id, the last answer of each one's conversation, where the verdict was on the
+            whole of it (`n_answers`; the episode is called like its first answer).
+        said: The feedback events.
+    """
 
     first: Payload | None
     second: Payload | None
+    ends: dict[str, Payload]
     said: list[Payload]
 
 
@@ -139,7 +155,21 @@ class Shelf:
         rows = self._db.execute(_VOTES)
         for (tenant, first, second), said in groupby(rows, key=lambda row: row[:3]):
             pair = [self._interaction(tenant, id) for id in (first, second)]
-            yield Compared(pair[0], pair[1], [json.loads(row[3]) for row in said])
+            votes = [json.loads(row[3]) for row in said]
+            as_wholes = any((vote.get("metadata") or {}).get("n_answers") for vote in votes)
+            ends = {
+                event["id"]: self._end(tenant, event) if as_wholes else event
+                for event in pair
+                if event
+            }
+            yield Compared(pair[0], pair[1], ends, votes)
+
+    def _end(self, tenant: str, event: Payload) -> Payload:
+        """Return the last answer of the conversation that begins with this one."""
+        if event.get("episode_id") != event["id"]:
+            return event
+        found = self._db.execute(_LAST_OF_EPISODE, (tenant, event["id"])).fetchone()
+        return json.loads(found[0])  # type: ignore[no-any-return]
 
     def _interaction(self, tenant: str, id: str | None) -> Payload | None:
         found = self._db.execute(

@@ -50,8 +50,10 @@ def _labels(shelf: Shelf) -> Iterator[Row]:
         if _outcome(pair.said) != "both_bad":
             continue
         for event in (pair.first, pair.second):
-            if event is None or _name(event) not in bad:
-                yield _labelled(event, -1.0)
+            if event is None:
+                yield "answer_missing"
+            elif _name(event) not in bad:
+                yield _bad(event, pair.ends[event["id"]])
             if event is not None:
                 bad.add(_name(event))
     for stated in shelf.judged():
@@ -78,9 +80,15 @@ def _accepted(stated: Stated) -> Row:
     return _example("sft", event, answer) if answer else "no_answer"
 
 
-def _labelled(event: Payload | None, opinion: float) -> Row:
-    if event is None:
-        return "answer_missing"
+def _bad(event: Payload, end: Payload) -> Row:
+    side = _whole(event, end)
+    n = len(_prompt(event))
+    if not side:
+        return "no_answer"
+    return Example("kto", side[:n], (side[n:],), tools=_tools(event), label=False)
+
+
+def _labelled(event: Payload, opinion: float) -> Row:
     if abs(opinion) < LIKED:
         return "undecided"
     answer = _answer(event)
@@ -112,23 +120,27 @@ def _preferred(pair: Compared, *, each_vote: bool) -> Iterator[Row]:
             winner, loser = pair.first, pair.second
             if winner["id"] != outcome:
                 winner, loser = loser, winner
-            yield _pair(winner, loser)
+            yield _pair(winner, loser, pair.ends)
 
 
-def _pair(winner: Payload, loser: Payload) -> Row:
+def _whole(event: Payload, end: Payload) -> list[Message]:
+    """Return a conversation to its end, which begins like `event`; nothing without an answer."""
+    answers = _answer(event), _answer(end)
+    begun = [*_prompt(event), *answers[0]]
+    said = [*_prompt(end), *answers[1]]
+    return said if all(answers) and said[: len(begun)] == begun else begun if answers[0] else []
+
+
+def _pair(winner: Payload, loser: Payload, ends: dict[str, Payload]) -> Row:
     """Return two answers to what both were asked: the turns before the conversations part."""
-    sides = []
-    for event in (winner, loser):
-        answer = _answer(event)
-        if not answer:
-            return "no_answer"
-        sides.append([*_prompt(event), *answer])
-    better, worse = sides
+    better, worse = (_whole(event, ends[event["id"]]) for event in (winner, loser))
+    if not better or not worse:
+        return "no_answer"
     if better == worse:
         return "identical_answers"
     shared = len(_prompt(winner)) if _prompt(winner) == _prompt(loser) else 0
     if not shared:
-        while shared < min(map(len, sides)) and better[shared] == worse[shared]:
+        while shared < min(len(better), len(worse)) and better[shared] == worse[shared]:
             shared += 1
     answers = (better[shared:], worse[shared:])
     parted = all(answer and answer[0]["role"] == "assistant" for answer in answers)

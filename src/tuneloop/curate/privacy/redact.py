@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tuneloop.config.privacy import Action, RedactConfig
 from tuneloop.curate.privacy import language, recognisers
 from tuneloop.curate.privacy.finding import Span, hide
+from tuneloop.curate.privacy.operators import forget_operators
 from tuneloop.curate.privacy.parts import Leaf, Part, columns_of, parts_of
 from tuneloop.curate.privacy.persons import again, fold, surname
 from tuneloop.curate.privacy.report import RedactionReport, Sample
@@ -135,6 +136,7 @@ def redact_batch(
     report = RedactionReport(redactor.n_samples)
     leaves = _leaves(parts, redactor)
     _find(leaves, redactor)
+    forget_operators(leaves, parts)
     _find_again(leaves, parts, redactor)
     left_out: dict[str, NDArray[np.bool_]] = {
         name: np.zeros(len(conversations), np.bool_) for name in columns

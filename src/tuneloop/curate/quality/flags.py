@@ -60,6 +60,11 @@ FLAGS: tuple[Flag, ...] = (
 
 BITS: dict[str, np.uint32] = {flag.name: np.uint32(1 << i) for i, flag in enumerate(FLAGS)}
 
+OF_ANSWER = sum(
+    int(BITS[name]) for name in ("too_short", "too_long", "repetition", "refusal", "truncated")
+)
+"""Defects that make an answer a bad one, and no worse an example of what to avoid."""
+
 
 def names(mask: int) -> list[str]:
     """Return the names of the flags that are set, in order."""

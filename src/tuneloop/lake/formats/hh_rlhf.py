@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tuneloop.lake.chats import read_transcript
 from tuneloop.lake.compose import Vote, chats_compared, text_of
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
-
-_TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
-_ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
 def recognise(record: Mapping[str, Any]) -> float:
@@ -28,12 +25,11 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     return chats_compared(name, chats, [Vote("a")])
 
 
-def _turns(text: Any, what: str) -> list[dict[str, str]]:
-    before, *parts = _TURN.split(text_of(text, what).strip())
-    if before.strip():
+def _turns(text: Any, what: str) -> list[dict[str, Any]]:
+    turns = read_transcript(text_of(text, what))
+    if turns is None:
         raise UnfitError("bad_transcript", f"{what} does not begin with who speaks")
-    pairs = zip(parts[::2], parts[1::2], strict=True)
-    return [{"role": _ROLES[who], "content": said.strip()} for who, said in pairs]
+    return turns
 
 
 FORMAT = Format(

@@ -13,9 +13,9 @@ from tuneloop.lake.times import UNDATED
 
 
 def recognise(record: Mapping[str, Any]) -> float:
-    """Look for a question's id, two conversations and a winner."""
-    fields = has(record, "question_id", "model_a", "model_b", "winner", "conversation_a")
-    return 1.0 if fields and "conversation_b" in record else 0.0
+    """Look for two conversations, two models and a winner, surer with a question's id."""
+    fields = has(record, "model_a", "model_b", "winner", "conversation_a", "conversation_b")
+    return (1.0 if "question_id" in record else 0.8) if fields else 0.0
 
 
 def convert(record: Record, source: Source) -> Iterable[Event]:
@@ -23,7 +23,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     turn = number_of(record.get("turn"))
     chats = [_cut(read_messages(record.get(f"conversation_{side}")), turn) for side in "ab"]
     models = tuple(str(record.get(f"model_{side}")) for side in "ab")
-    asked = str(record.get("question_id"))
+    asked = str(record.get("question_id") or record.get("id") or "")
     # Several judges may see the same two chats: those are the same interactions.
     ids = tuple(
         content_id("lmsys", asked, model, chat) for model, chat in zip(models, chats, strict=True)

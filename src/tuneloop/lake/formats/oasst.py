@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tuneloop.lake.compose import feedback, has, interaction, number_of, text_of
-from tuneloop.lake.fields import ident
+from tuneloop.lake.fields import ident, parse_json
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
+from tuneloop.lake.ratings import thumb_of
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 _QUALITIES = ("quality", "helpfulness")
@@ -18,7 +19,7 @@ _TREES = 64
 
 def recognise(record: Mapping[str, Any]) -> float:
     """Look for a message of a tree, or for a tree."""
-    tree = record.get("prompt")
+    tree = parse_json(record.get("prompt"))
     if "message_tree_id" in record and isinstance(tree, Mapping) and "replies" in tree:
         return 1.0
     roles = record.get("role") in ("prompter", "assistant")
@@ -27,11 +28,12 @@ def recognise(record: Mapping[str, Any]) -> float:
 
 def split(record: Record) -> Iterator[Record]:
     """Yield the messages of a tree, parents first; a message alone is itself."""
-    if not isinstance(record.get("prompt"), Mapping):
+    root = parse_json(record.get("prompt"))
+    if not isinstance(root, Mapping):
         yield record
         return
     tree = record.get("message_tree_id")
-    waiting: list[tuple[Any, Any]] = [(record["prompt"], None)]
+    waiting: list[tuple[Any, Any]] = [(root, None)]
     while waiting:
         message, parent = waiting.pop()
         if not isinstance(message, Mapping):
@@ -65,7 +67,7 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
         *before,
         {"role": role, "content": text, "_user": record.get("user_id")},
     ]
-    if record.get("deleted"):
+    if thumb_of(record.get("deleted")):
         raise UnfitError("deleted", "the message was taken back")
     if role != "assistant" or not before:
         return []
@@ -108,6 +110,7 @@ def _answered(
 
 def _labels(labels: Any) -> Iterator[tuple[str, float]]:
     """Yield the means of what reviewers said, in either shape."""
+    labels = parse_json(labels)
     if not isinstance(labels, Mapping):
         return
     pairs: Iterable[tuple[Any, Any]]

@@ -1,4 +1,4 @@
-"""Pairwise judgements by anybody: a prompt, two answers that are numbered, and who was better."""
+"""Pairwise judgements by anybody: a prompt, two answers, and who was better."""
 
 from __future__ import annotations
 
@@ -6,54 +6,74 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tuneloop.lake.chats import is_chat, read_messages
-from tuneloop.lake.compose import WINNERS, Vote, Winner, chats_compared, number_of, text_of
+from tuneloop.lake.chats import is_chat, read_messages, read_transcript
+from tuneloop.lake.compose import Vote, chats_compared, number_of, text_of
+from tuneloop.lake.fields import parse_json
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
 from tuneloop.lake.times import UNDATED
+from tuneloop.lake.verdicts import signed, winner_among
 
 _ANSWER = re.compile(
     r"((?:[a-z]+[ _-])?(?:response|answer|completion|output|generation|candidate|reply|text"
-    r"|summary|conversation))[ _-]?([012ab])", re.I,
+    r"|summary|conversation|option|choice))[ _-]?([012ab])", re.I,
 )  # fmt: skip
-_LISTS = ("responses", "answers", "completions", "outputs", "candidates", "summaries")
+_LISTS = ("responses", "answers", "completions", "outputs", "candidates", "summaries",
+          "generations", "options")  # fmt: skip
 _SUFFIXES = (("0", "1"), ("1", "2"), ("a", "b"))
-_PROMPTS = ("prompt", "instruction", "question", "query", "context", "history", "post", "input")
+_SIDES = ("left", "right")
+_STATED = (("chosen", "rejected"), ("preferred", "rejected"), ("preferred", "dispreferred"),
+           ("better", "worse"), ("winning", "losing"), ("win", "lose"), ("accepted", "rejected"),
+           ("positive", "negative"))  # fmt: skip
+_KINDS = ("", "_response", "_answer", "_output", "_completion", "_text", "_summary")
+_PROMPTS = ("prompt", "instruction", "question", "query", "context", "history", "post", "input",
+            "info", "article", "document")  # fmt: skip
+_WITHIN = ("full_text", "text", "prompt", "question", "post", "article", "content")
+_SYSTEMS = ("system", "system_prompt")
 _VERDICTS = (
     "winner", "human_winner", "preference", "human_preference", "preferred", "better_response_id",
     "better", "choice", "vote", "verdict", "human_label", "gold_label", "label", "labels",
+    "judgment", "judgement", "human_judgment", "selected", "best", "better_response", "overall",
 )  # fmt: skip
-_SCORES = ("score", "rating", "votes")
-_ACTORS = ("annotator_id", "worker_id", "worker", "rater_id", "annotator", "annotator_index",
-           "judge", "evaluator", "user_id")  # fmt: skip
+_SCORES = ("score", "rating", "votes", "rank")
+_ACTORS = ("annotator_id", "worker_id", "worker", "rater_id", "rater", "annotator",
+           "annotator_index", "annotatorid", "judge", "evaluator", "user_id", "user")  # fmt: skip
 _STAMPS = ("timestamp", "created_at", "tstamp", "date")
+_REASONS = ("rationale", "reason", "explanation", "justification", "comment")
 _ANNOTATOR = re.compile(r"(?:annotator|rater|judge|expert|human|label|vote)[ _-]?\d+", re.I)
 
 
 def recognise(record: Mapping[str, Any]) -> float:
     """Look for a prompt, two answers with numbers or letters, and a verdict."""
-    answers = _answers(record)
-    if answers is None or not _prompts(record):
+    stated = _stated(record)
+    if stated and _prompts(record):
+        trl = stated[1] == _STATED[0] and "prompt" in record
+        return 0.0 if trl else 0.7
+    if _answers(record) is None:
         return 0.0
-    return 0.7 if _verdict_fields(record) or _scores(record) else 0.0
+    verdicts = _verdict_fields(record)
+    if not _prompts(record) and not _are_chats(record):
+        return 0.0
+    if signed({name: record[name] for name in verdicts}):
+        return -1.0
+    return 0.7 if verdicts or _scores(record) else 0.0
 
 
 def convert(record: Record, source: Source) -> Iterable[Event]:
     """Yield both answers and every verdict."""
-    found = _answers(record)
+    stated = _stated(record)
+    found = stated or _answers(record)
     if found is None:
         raise UnfitError("no_answer", "there are no two answers with numbers or letters")
     values, marks = found
-    prompt = _prompt(record)
-    chats = [
-        _chat(prompt, value, f"answer {mark}") for value, mark in zip(values, marks, strict=True)
-    ]
+    chats = [_chat(record, value, f"answer {m}") for value, m in zip(values, marks, strict=True)]
     models = [_model(record, mark) for mark in marks]
     ids = [content_id("pair", chat, model) for chat, model in zip(chats, models, strict=True)]
     stamp = next((record[k] for k in _STAMPS if record.get(k) is not None), UNDATED)
+    votes = [Vote("a")] if stated else _votes(record, marks, models, source)
     # Rows about one pair by several people meet in the same interactions, whatever the time.
     events = chats_compared(
-        content_id("pairwise", record), (chats[0], chats[1]), _votes(record, marks),
+        content_id("pairwise", record), (chats[0], chats[1]), votes,
         ids=(ids[0], ids[1]), systems=(models[0], models[1]),
     )  # fmt: skip
     return [e | {"event_ts": stamp} if e["type"] == "feedback" else e for e in events]
@@ -70,10 +90,26 @@ def _answers(record: Mapping[str, Any]) -> tuple[list[Any], tuple[str, str]] | N
             if set(marks) == set(family):
                 return [record[family[mark]] for mark in marks], marks
     for name in _LISTS:
-        value = record.get(name)
+        value = parse_json(record.get(name))
         if isinstance(value, list) and len(value) == 2:
-            return [v.get("text") if isinstance(v, Mapping) else v for v in value], ("0", "1")
+            return [_text_in(v) for v in value], ("0", "1")
+    if all(name in record for name in _SIDES):
+        return [record[name] for name in _SIDES], ("a", "b")
     return None
+
+
+def _stated(record: Mapping[str, Any]) -> tuple[list[Any], tuple[str, str]] | None:
+    """Return the better and the worse answer, where their columns are called so."""
+    for kind in _KINDS:
+        for better, worse in _STATED:
+            names = (f"{better}{kind}", f"{worse}{kind}")
+            if all(isinstance(record.get(name), str | list) for name in names):
+                return [record[name] for name in names], (better, worse)
+    return None
+
+
+def _are_chats(record: Mapping[str, Any]) -> bool:
+    return all(is_chat(parse_json(value)) for value in (_answers(record) or ([None],))[0])
 
 
 def _prompts(record: Mapping[str, Any]) -> list[str]:
@@ -84,31 +120,49 @@ def _prompts(record: Mapping[str, Any]) -> list[str]:
 def _prompt(record: Record) -> list[dict[str, Any]]:
     names = _prompts(record)
     if not names:
-        raise UnfitError("no_prompt", "nothing says what was asked")
+        return []
     value = record[names[0]]
-    if is_chat(value):
-        return read_messages(value)
-    if isinstance(value, Mapping):
-        value = next((value[k] for k in ("full_text", "text", "post") if value.get(k)), value)
+    nested = value if isinstance(value, Mapping) else parse_json(value)
+    if is_chat(nested):
+        return read_messages(nested)
+    if isinstance(nested, Mapping):
+        value = next((nested[k] for k in _WITHIN if nested.get(k)), value)
     asked = text_of(value, names[0])
+    turns = read_transcript(asked) if asked.lstrip().startswith("Human:") else None
+    if turns:
+        return turns[:-1] if turns[-1] == {"role": "assistant", "content": ""} else turns
     more = record.get("input") if names[0] == "instruction" else None
     if isinstance(more, str) and more.strip():
         asked = f"{asked}\n\n{more}"
-    return [{"role": "user", "content": asked}]
+    system = next((record[k] for k in _SYSTEMS if isinstance(record.get(k), str)), None)
+    before = [{"role": "system", "content": system}] if system else []
+    return [*before, {"role": "user", "content": asked}]
 
 
-def _chat(prompt: list[dict[str, Any]], value: Any, what: str) -> list[dict[str, Any]]:
-    if is_chat(value):
-        chat = read_messages(value)
-        return chat if chat[: len(prompt)] == prompt else prompt + chat
+def _chat(record: Record, value: Any, what: str) -> list[dict[str, Any]]:
+    prompt = _prompt(record)
+    nested = parse_json(value)
+    if is_chat(nested):
+        chat = read_messages(nested)
+        return chat if any(m["role"] == "user" for m in chat[:2]) else prompt + chat
+    if not prompt:
+        raise UnfitError("no_prompt", "nothing says what was asked")
     answer = value if value == "" else text_of(value, what)
     return [*prompt, {"role": "assistant", "content": answer}]
 
 
+def _text_in(value: Any) -> Any:
+    names = ("text", "answer", "response", "content", "output", "completion")
+    if isinstance(value, Mapping) and not is_chat(value):
+        return next((value[name] for name in names if value.get(name) is not None), None)
+    return value
+
+
 def _model(record: Mapping[str, Any], mark: str) -> str | None:
-    names = (
+    names = [
         f"{stem}{join}{mark}" for stem in ("model", "generator", "system") for join in ("_", "")
-    )
+    ]
+    names += [f"{mark}_model", f"{mark}-model"]
     return next((str(record[name]) for name in names if record.get(name)), None)
 
 
@@ -122,46 +176,43 @@ def _verdict_fields(record: Mapping[str, Any]) -> list[str]:
 
 def _scores(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     marks = (_answers(record) or ([], ("", "")))[1]
-    pairs = [(f"{stem}_{marks[0]}", f"{stem}_{marks[1]}") for stem in _SCORES]
+    pairs = [
+        (f"{stem}{join}{marks[0]}", f"{stem}{join}{marks[1]}")
+        for stem in _SCORES
+        for join in ("_", "")
+    ]
     return [pair for pair in pairs if all(number_of(record.get(n)) is not None for n in pair)]
 
 
-def _votes(record: Record, marks: tuple[str, str]) -> list[Vote]:
+def _votes(
+    record: Record, marks: tuple[str, str], models: list[str | None], source: Source
+) -> list[Vote]:
     fields = [name for name in _verdict_fields(record) if record[name] is not None]
-    named = next((str(record[k]) for k in _ACTORS if isinstance(record.get(k), str | int)), None)
+    lower = {str(name).lower(): value for name, value in record.items()}
+    named = next((str(lower[k]) for k in _ACTORS if isinstance(lower.get(k), str | int)), None)
+    why = next((record[k] for k in _REASONS if isinstance(record.get(k), str) and record[k]), None)
+    said = {name: record[name] for name in fields}
+    if signed(said) or ("signed" in source.memory and any(map(_is_number, said.values()))):
+        source.memory["signed"] = True
+        raise UnfitError("bad_verdict", "verdicts go below 0 here: whose is a 1 cannot be told")
     if len(fields) > 1:
-        return [Vote(_winner(record[name], marks), actor=name) for name in fields]
+        return [Vote(winner_among(said[name], marks, models), actor=name) for name in fields]
     if fields:
-        return [Vote(_winner(record[fields[0]], marks), actor=named)]
+        value = said[fields[0]]
+        between = isinstance(value, float) and not value.is_integer()
+        told = {fields[0]: value} if between else None
+        winner = winner_among(value, marks, models)
+        return [Vote(winner, actor=named, comment=why, metadata=told)]
     for first, second in _scores(record):
         a, b = number_of(record[first]) or 0.0, number_of(record[second]) or 0.0
-        winner: Winner = "tie" if a == b else "a" if a > b else "b"
-        return [Vote(winner, actor=named, metadata={first: a, second: b})]
+        less_is_better = first.startswith("rank")
+        winner = "tie" if a == b else "a" if (a > b) is not less_is_better else "b"
+        return [Vote(winner, actor=named, comment=why, metadata={first: a, second: b})]
     raise UnfitError("no_verdict", "nothing says which answer is better")
 
 
-def _winner(value: Any, marks: tuple[str, str]) -> Winner:
-    """Return who won: by the answer's own number or letter, or in words.
-
-    A number means the answer that bears it. Of answers numbered from 1, a 0 and what lies in the
-    middle are ties; of lettered ones no number can be told.
-    """
-    text = str(value).strip().lower()
-    number = number_of(value)
-    if number is not None:
-        mark = f"{number:g}"
-        if mark in marks:
-            return "a" if mark == marks[0] else "b"
-        if marks == ("1", "2") and number in (0, 1.5):
-            return "tie"
-    else:
-        if text in WINNERS:
-            return WINNERS[text]
-        if (found := _ANSWER.fullmatch(text) or re.fullmatch(r"(\w+)[ _-]([012ab])", text)) and (
-            found[2] in marks
-        ):
-            return "a" if found[2] == marks[0] else "b"
-    raise UnfitError("bad_verdict", f"{text[:40]!r} names neither of {' and '.join(marks)}")
+def _is_number(value: Any) -> bool:
+    return number_of(value) is not None
 
 
 FORMAT = Format(
@@ -172,11 +223,15 @@ FORMAT = Format(
     fields=(
         ("`prompt`, `instruction` (and `input`), `question`, …", "`request.messages`", ""),
         ("`response_1`, `response_2`", "`response.content`",
-         "also `answer`, `output`, `completion`, …; from 0, from 1, or `a` and `b`"),
+         "also `answer`, `output`, …; from 0, from 1, `a` and `b`, `left` and `right`, or a list"),
+        ("`chosen`, `rejected`; `better`, `worse`; …", "`response.content`, `preference`",
+         "beside a prompt that is not called so (else TRL's)"),
         ("`winner`, `preference`, `label`, `choice`, …", "`preference`",
-         "the answer's own number, letter or name; `tie`; from 1: 0 and 1.5 are ties"),
+         "the answer's own number, letter or model; `A>B`; `tie`; from 1: 0 and 1.5 are ties"),
+        ("a verdict below 0", "refused: `bad_verdict`", "whose a 1 is cannot be told then"),
         ("`annotator1`, `annotator2`, …", "`preference`", "one a reviewer"),
-        ("`score_1`, `score_2`", "`preference`", "the higher, where nothing else says it"),
+        ("`score_1`, `score_2`", "`preference`",
+         "the higher (of `rank_1`, …: the lower), where nothing else says it"),
         ("`annotator_id`, `worker`, `judge`, …", "`actor.id`", "a reviewer"),
         ("`model_1`, `generator_1`, …", "`system`", ""),
         ("`timestamp`, `created_at`, …", "`event_ts`", "of the verdict; else 2000-01-01"),
@@ -191,6 +246,7 @@ FORMAT = Format(
             "better_response_id": 1,
         },
         {"question": "A sea?", "answer_a": "The Baltic.", "answer_b": "Salt.", "winner": "tie"},
+        {"question": "A hill?", "chosen": "The Brocken.", "rejected": "The Elbe."},
         {
             "question": {"full_text": "Why?"}, "answer_0": "So.", "answer_1": "Because.",
             "score_0": -1.0, "score_1": 1.0,

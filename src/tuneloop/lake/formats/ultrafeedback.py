@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tuneloop.lake.compose import feedback, has, interaction, number_of, text_of
+from tuneloop.lake.fields import parse_json
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
 
@@ -15,7 +16,7 @@ _ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 
 def recognise(record: Mapping[str, Any]) -> float:
     """Look for an instruction with completions."""
-    completions = record.get("completions")
+    completions = parse_json(record.get("completions"))
     if not (has(record, "instruction") and isinstance(completions, list)):
         return 0.0
     first = completions[0] if completions else {}
@@ -25,7 +26,7 @@ def recognise(record: Mapping[str, Any]) -> float:
 def convert(record: Record, source: Source) -> Iterable[Event]:
     """Yield every completion with its overall score and the aspects'."""
     asked = text_of(record.get("instruction"), "instruction")
-    given = record.get("completions")
+    given = parse_json(record.get("completions"))
     completions = [c for c in given if isinstance(c, dict)] if isinstance(given, list) else []
     if not completions:
         raise UnfitError("no_answer", "there is no completion")

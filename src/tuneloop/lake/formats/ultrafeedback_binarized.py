@@ -7,13 +7,14 @@ from typing import Any
 
 from tuneloop.lake.chats import read_messages
 from tuneloop.lake.compose import Vote, chats_compared, has, number_of
+from tuneloop.lake.fields import parse_json
 from tuneloop.lake.format import Event, Format, Record, Source
 from tuneloop.lake.ids import content_id
 
 
 def recognise(record: Mapping[str, Any]) -> float:
     """Look for chosen and rejected conversations with a score each."""
-    chats = all(isinstance(record.get(k), list) for k in ("chosen", "rejected"))
+    chats = all(isinstance(parse_json(record.get(k)), list) for k in ("chosen", "rejected"))
     return 1.0 if chats and has(record, "score_chosen", "score_rejected") else 0.0
 
 
