@@ -25,7 +25,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-CONFIG: dict[str, Any] = {"redact": {"engine": "patterns"}, "leak": {"semantic": "off"}}
+CONFIG: dict[str, Any] = {
+    "redact": {"engine": "patterns"},
+    "leak": {"semantic": "off"},
+    "trust": {"enabled": False},
+}
 N_GOLDEN = 300
 
 
