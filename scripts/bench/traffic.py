@@ -127,9 +127,7 @@ def _questions(writer: Writer, popular: list[str], size: int) -> list[str]:
     return questions
 
 
-def _feedback(
-    writer: Writer, rows: list[tuple], answers: list[str], start: int
-) -> list[tuple]:
+def _feedback(writer: Writer, rows: list[tuple], answers: list[str], start: int) -> list[tuple]:
     rng, size = writer.rng, len(rows)
     made = []
     for code, (signal, rate) in enumerate(SIGNALS):

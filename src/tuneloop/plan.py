@@ -138,7 +138,8 @@ def _supply(dry: Pipeline, found: dict[str, Artefact]) -> dict[str, Any]:
     built = found.get("build")
     if built is not None and "summary.json" in built.manifest.files:
         summary = built.json("summary.json")
-        rows = {kind: {r: n * scale for r, n in summary[kind]["made_by_rule"].items()} for kind in SETS}
+        made = {kind: summary[kind]["made_by_rule"] for kind in SETS}
+        rows = {kind: {r: n * scale for r, n in made[kind].items()} for kind in SETS}
     else:
         rows = {kind: {r: n * of_part for r, n in part.by_rule[kind].items()} for kind in SETS}
     return {

