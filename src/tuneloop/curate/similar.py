@@ -33,7 +33,10 @@ def normalise(texts: list[str] | pa.Array) -> pa.Array:
     column = pc.replace_substring_regex(
         column, r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}])", r" \1 "
     )
-    column = pc.replace_substring_regex(column, r"[^\p{L}\p{N}\p{M}_]+", " ")
+    # Single spaces are most of what is between words, and stay as they are.
+    column = pc.replace_substring_regex(
+        column, r" *[^\p{L}\p{N}\p{M}_ ][^\p{L}\p{N}\p{M}_]*|  +", " "
+    )
     return pc.utf8_trim_whitespace(column)
 
 
