@@ -22,6 +22,7 @@ import numpy as np
 from tuneloop.curate.columns import SIGNALS, Flags, Floats, Ints, signal_code
 from tuneloop.curate.trust.bursts import Occurrences
 from tuneloop.curate.trust.consensus import Consensus
+from tuneloop.curate.trust.features import MAX_RICH
 from tuneloop.curate.trust.findings import merge, report
 from tuneloop.curate.trust.reliability import judge_accounts
 from tuneloop.curate.trust.scene import Scene, Votes
@@ -140,13 +141,16 @@ def _by_votes(scene: Scene, consensus: Consensus) -> None:
     seen: list[Ints] = []
     guilty: list[Crew] = []
     everybody = judge_accounts(scene, consensus).trust
-    for narrow in find_crews(scene, consensus.features(*labels)):
-        crew = _wider(scene, consensus, narrow)
+    small = len(votes) <= MAX_RICH
+    for narrow in find_crews(scene, consensus.labelled(*labels)):
+        if len(seen) >= MAX_TESTED:
+            break
+        crew = _wider(scene, consensus, narrow) if small else narrow
         chosen = np.isin(votes.piece, crew.pieces) & scene.active[votes.piece]
         own = crew.inside if crew.feature >= WIDE else 0.0
         liked = own >= MIN_SHARE_INSIDE and _liked(votes, chosen, scene.config.max_p)
         if not liked:
-            if own >= MIN_SHARE_ALONE or len(seen) >= MAX_TESTED or _known(crew, seen):
+            if own >= MIN_SHARE_ALONE or _known(crew, seen):
                 continue
             seen.append(crew.accounts)
             trust = everybody.copy()
@@ -190,7 +194,7 @@ def _wider(scene: Scene, consensus: Consensus, crew: Crew) -> Crew:
     A question sounds like them if its words are likelier in theirs than in others' (naive
     Bayes with add-one smoothing).
     """
-    asked = consensus.features()
+    asked = consensus.labelled()
     mine = np.isin(scene.account[asked.event], crew.accounts)
     size = int(asked.feature.max()) + 1
     theirs = np.bincount(asked.feature[mine], minlength=size) + 1.0

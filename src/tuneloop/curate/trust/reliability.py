@@ -29,8 +29,8 @@ from tuneloop.curate.trust.scene import Scene, Votes
 
 MIN_VOTES = 3
 N_QUARTERS = 4
-MAX_SYSTEMS = 8
-N_PASSES = 5
+MAX_SYSTEMS = 4
+N_PASSES = 4
 N_EM = 15
 HOSTILE_ODDS = 0.05
 """Odds of an account to be hostile before its votes are seen."""
@@ -64,13 +64,16 @@ def judge_accounts(scene: Scene, consensus: Consensus) -> Judged:
     next prediction as far as it is likely to be honest.
     """
     votes, system = consensus.votes, scene.interactions.codes["system"].astype(np.int64)
-    believed = scene.active[votes.piece]
-    trust = np.ones(len(scene.lives))
+    believed = np.zeros(len(scene.lives))
+    believed[votes.account[scene.active[votes.piece]]] = 1.0
+    trust = believed
     for _ in range(N_PASSES):
-        p = [view.predict(votes, trust[votes.account] * believed) for view in consensus.views]
-        found = [account_evidence(votes, one, system, consensus.fold) for one in p]
+        p = [consensus.predict(trust, view=view) for view in (0, 1)]
+        found = [
+            account_evidence(votes, one, system, consensus.fold, consensus.sampled) for one in p
+        ]
         log_e = _log_mean(np.stack(found, axis=1))
-        trust = 1.0 / (1.0 + np.exp(np.clip(log_e, -30, 30)) * HOSTILE_ODDS)
+        trust = believed / (1.0 + np.exp(np.clip(log_e, -30, 30)) * HOSTILE_ODDS)
     return Judged(log_e, trust, p[0])
 
 
@@ -121,7 +124,9 @@ def turning_points(votes: Votes, p_up: Floats, n_accounts: int) -> Floats:
     return since
 
 
-def account_evidence(votes: Votes, p_up: Floats, system: Ints, fold: Ints) -> Floats:
+def account_evidence(
+    votes: Votes, p_up: Floats, system: Ints, fold: Ints, sampled: Flags
+) -> Floats:
     """Return the natural logarithm of each account's e-value; -inf without enough votes.
 
     Half of the weight is spread evenly over the hostile ways. The other half goes where accounts
@@ -132,6 +137,7 @@ def account_evidence(votes: Votes, p_up: Floats, system: Ints, fold: Ints) -> Fl
         p_up: What is predicted of each.
         system: Of each interaction, its system's code.
         fold: Of each account, its part.
+        sampled: Accounts from which it is learned where the hostile go.
     """
     table = _tally(votes, p_up, len(fold))
     honest = table.honest.sum(axis=1)  # accounts × tempers
@@ -150,7 +156,7 @@ def account_evidence(votes: Votes, p_up: Floats, system: Ints, fold: Ints) -> Fl
     shared = np.arange(len(ways)) >= 2 * N_QUARTERS
     log_e = np.full(len(fold), -np.inf)
     for part in np.unique(fold):
-        weight = _shares(ratio[enough & (fold != part)][:, shared])
+        weight = _shares(ratio[enough & sampled & (fold != part)][:, shared])
         mixed = np.full(len(ways), 0.5 / len(ways))
         mixed[shared] += 0.5 * weight
         mine = enough & (fold == part)
@@ -202,35 +208,42 @@ class _Tally:
 
 
 def _tally(votes: Votes, p_up: Floats, n_accounts: int) -> _Tally:
-    order = np.lexsort((np.arange(len(votes)), votes.account))
+    order = np.argsort(votes.account, kind="stable")
+    votes, p_up = votes.where(order), p_up[order]
     n = np.bincount(votes.account, minlength=n_accounts)
-    rank = np.empty(len(votes), dtype=np.int64)
-    rank[order] = rank_within(votes.account[order])
+    rank = rank_within(votes.account)
     cell = votes.account * N_QUARTERS + rank * N_QUARTERS // n[votes.account]
 
     def total(values: Floats) -> Floats:
-        flat = np.bincount(cell, weights=values, minlength=n_accounts * N_QUARTERS)
-        return np.asarray(flat.reshape(n_accounts, N_QUARTERS))
+        return _sums(cell, values, n_accounts * N_QUARTERS).reshape(n_accounts, N_QUARTERS, -1)
 
     honest, log_weight = _honest(votes, p_up)
     tilted = np.where(votes.up, 1 - p_up, p_up)
-    return _Tally(
-        n=n,
-        honest=np.stack([total(column) for column in honest], axis=2),
-        log_weight=log_weight,
-        flipped=total(np.log((1 - SLIP) * tilted + SLIP * (1 - tilted))),
-        up=total(np.log(np.where(votes.up, 1 - SLIP, SLIP))),
-        down=total(np.log(np.where(votes.up, SLIP, 1 - SLIP))),
-    )
+    hostile = [
+        np.log((1 - SLIP) * tilted + SLIP * (1 - tilted)),
+        np.log(np.where(votes.up, 1 - SLIP, SLIP)),
+        np.log(np.where(votes.up, SLIP, 1 - SLIP)),
+    ]
+    sums = total(np.stack(hostile, axis=1))
+    return _Tally(n, total(honest), log_weight, sums[..., 0], sums[..., 1], sums[..., 2])
 
 
-def _honest(votes: Votes, p_up: Floats) -> tuple[list[Floats], Floats]:
-    """Return the log-likelihood of each vote under each temper, and the tempers' log-weights."""
+def _sums(group: Ints, values: Floats, n_groups: int) -> Floats:
+    """Return the sum of the rows of each group; `group` ascends."""
+    sums = np.zeros((n_groups, values.shape[1]))
+    if len(group):
+        starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
+        sums[group[starts]] = np.add.reduceat(values, starts, axis=0)
+    return sums
+
+
+def _honest(votes: Votes, p_up: Floats) -> tuple[Floats, Floats]:
+    """Return log-likelihoods, votes × tempers, and the tempers' log-weights."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(7)
     logit = np.log(p_up) - np.log1p(-p_up)
     sign = np.where(votes.up, 1.0, -1.0)
-    columns = [-np.logaddexp(0.0, -sign * (logit + TEMPER * node)) for node in nodes]
-    return columns, np.log(weights / weights.sum())
+    odds = sign[:, None] * (logit[:, None] + TEMPER * nodes)
+    return -np.log1p(np.exp(-odds)), np.log(weights / weights.sum())
 
 
 def _by_system(votes: Votes, p_up: Floats, system: Ints, n_accounts: int) -> list[Floats]:
@@ -240,21 +253,20 @@ def _by_system(votes: Votes, p_up: Floats, system: Ints, n_accounts: int) -> lis
     if len(codes) < 2:
         return []
     codes = codes[np.argsort(-counts, kind="stable")][:MAX_SYSTEMS]
+    order = np.argsort(votes.account, kind="stable")
+    votes, p_up, code = votes.where(order), p_up[order], code[order]
     honest, log_weight = _honest(votes, p_up)
     up = np.log(np.where(votes.up, 1 - SLIP, SLIP))
     down = np.log(np.where(votes.up, SLIP, 1 - SLIP))
-
-    def total(values: Floats) -> Floats:
-        return np.bincount(votes.account, weights=values, minlength=n_accounts).astype(np.float64)
-
     ways = []
     for chosen in codes:
         here = code == chosen
-        others = [total(np.where(here, 0.0, column)) for column in honest]
-        elsewhere = _mean_exp(np.stack(others, axis=1) + log_weight)
-        for on, off in ((up, down), (down, up)):
-            ways.append(total(np.where(here, on, off)))
-            ways.append(total(np.where(here, on, 0.0)) + elsewhere)
+        others = _sums(votes.account, np.where(here[:, None], 0.0, honest), n_accounts)
+        elsewhere = _mean_exp(others + log_weight)
+        columns = [np.where(here, up, down), np.where(here, up, 0.0),
+                   np.where(here, down, up), np.where(here, down, 0.0)]  # fmt: skip
+        sums = _sums(votes.account, np.stack(columns, axis=1), n_accounts)
+        ways += [sums[:, 0], sums[:, 1] + elsewhere, sums[:, 2], sums[:, 3] + elsewhere]
     return ways
 
 

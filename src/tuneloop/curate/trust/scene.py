@@ -59,8 +59,8 @@ class Votes:
     def __len__(self) -> int:
         return len(self.piece)
 
-    def where(self, chosen: Flags) -> Votes:
-        """Return some of them, in the same order."""
+    def where(self, chosen: Flags | Ints) -> Votes:
+        """Return some of them, or all in another order."""
         return Votes(
             piece=self.piece[chosen],
             row=self.row[chosen],

@@ -55,18 +55,17 @@ def novel(scene: Scene) -> Novel:
         row_of = np.concatenate([of_piece, np.arange(len(rows)), np.zeros(len(allowed), int)])
         mixed = code ^ (row_of[owner].astype(np.uint64) * _MIX)
         fresh = mine & ~free & ~np.isin(mixed, mixed[theirs])
-        found.append(_once(pieces[owner[fresh]], code[fresh]))
+        found.append(_once(pieces[owner[fresh]], code[fresh], scene.config.min_accounts))
     return Novel(pieces, said, *found)
 
 
-def _once(piece: Ints, code: Hashes) -> Occurrences:
-    """Return one occurrence a text and n-gram, n-grams numbered."""
-    _, feature = np.unique(code, return_inverse=True)
-    pairs = np.unique(np.column_stack([feature, piece]), axis=0) if len(piece) else None
-    if pairs is None:
-        empty = np.zeros(0, dtype=np.int64)
-        return Occurrences(empty, empty)
-    return Occurrences(pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64))
+def _once(piece: Ints, code: Hashes, least: int) -> Occurrences:
+    """Return one occurrence a text and n-gram; n-grams numbered, those in few texts left out."""
+    _, feature, count = np.unique(code, return_inverse=True, return_counts=True)
+    common = count[feature] >= least
+    width = int(piece.max(initial=0)) + 1
+    pair = np.unique(feature[common].astype(np.int64) * width + piece[common])
+    return Occurrences(pair // width, pair % width)
 
 
 def written_texts(texts: Texts, pieces: Ints, n: int) -> pa.Array:

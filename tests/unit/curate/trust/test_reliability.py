@@ -32,7 +32,9 @@ def test_honest_accounts_expect_an_e_value_of_at_most_one():
     p = rng.uniform(0.05, 0.95, len(accounts))
     odds = np.exp(np.log(p / (1 - p)) + temper)
     votes = votes_of(accounts, odds / (1 + odds), rng)
-    log_e = account_evidence(votes, p, np.arange(len(p)) % 3, np.arange(20_000) % 5)
+    log_e = account_evidence(
+        votes, p, np.arange(len(p)) % 3, np.arange(20_000) % 5, np.ones(20_000, bool)
+    )
     assert np.exp(log_e).mean() <= 1.1
     assert (log_e >= np.log(20)).mean() <= 0.05  # Markov
 
@@ -42,11 +44,12 @@ def test_flipped_votes_are_evidence_and_few_votes_are_none():
     accounts = np.repeat(np.arange(100), 10)
     p = np.where(rng.random(1_000) < 0.5, 0.85, 0.15)
     votes = votes_of(accounts, p, rng, flip=accounts < 10)
-    log_e = account_evidence(votes, p, np.zeros(1_000, int), np.arange(100) % 5)
+    log_e = account_evidence(votes, p, np.zeros(1_000, int), np.arange(100) % 5, np.ones(100, bool))
     assert np.median(log_e[:10]) > 5 > 0 > np.median(log_e[10:])
     few = votes_of(np.repeat(np.arange(50), MIN_VOTES - 1), 0.5, rng)
     p = np.full(len(few), 0.5)
-    assert np.isneginf(account_evidence(few, p, np.zeros(len(p), int), np.arange(50) % 5)).all()
+    log_e = account_evidence(few, p, np.zeros(len(p), int), np.arange(50) % 5, np.ones(50, bool))
+    assert np.isneginf(log_e).all()
 
 
 @given(st.lists(st.floats(-5, 20), min_size=1, max_size=40), st.sampled_from([0.01, 0.05, 0.2]))
