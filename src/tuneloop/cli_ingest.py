@@ -31,6 +31,7 @@ def ingest(  # noqa: PLR0913 - each is an option of the command
 ) -> None:
     """Take files into a lake: what is new is appended, what is refused is written down."""
     from tuneloop.lake.ingest import ingest_files
+    from tuneloop.lake.letters import default_letters
     from tuneloop.lake.pseudonyms import Pseudonyms
     from tuneloop.lake.reading import Intake
     from tuneloop.present import show
@@ -38,9 +39,8 @@ def ingest(  # noqa: PLR0913 - each is an option of the command
 
     if pseudonyms not in ("keyed", "as_given"):
         raise TuneloopError(f"{pseudonyms!r} is neither keyed nor as_given", where="--pseudonyms")
-    remote = "://" in lake
-    uri = lake if remote else str(Path(lake).resolve())
-    letters = dead_letter or Path("dead_letter.jsonl" if remote else f"{uri}.dead_letter.jsonl")
+    uri = lake if "://" in lake else str(Path(lake).resolve())
+    letters = dead_letter or default_letters(uri)
     intake = Intake(
         uri,
         SilentProgress() if json else TerminalProgress(),

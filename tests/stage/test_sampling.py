@@ -101,7 +101,8 @@ def test_answers_people_did_not_want_are_answered_anew_and_scored(curated, syste
     assert by["corrected", '{"a": 1, "b": 3}']["correction"] == 1
     assert by["corrected", '{"a": 1, "b": 2}']["correction"] == 0.5
     assert by["corrected", '{"a": 9, "b": 9}']["correction"] == 0
-    assert len(rows) == 3 * 3  # equal answers are one row
+    assert len(rows) == 3 * 3 + 1  # equal answers are one row; the correction is an answer, too
+    assert [r["score"] for r in rows if r["origin"] == "correction"] == [0.5]  # right, not polite
     summary = json.loads(output.files["summary.json"].read_text())
     assert summary["by_trigger"] == {"corrected": 1, "disliked": 1, "reworded": 1}
     assert summary["margin"] == {"n": 6, "better": 3, "equal": 2, "worse": 1}
@@ -126,7 +127,7 @@ def test_a_cut_answer_is_no_answer(curated, system, tmp_path):
     with fake_openai(lambda *_: completion("please", finish="length")) as (url, _):
         engine = EngineConfig(backend="url", url=url, served_model="m")
         output, rows = run(curated, system, config, engine, tmp_path / "work")
-    assert {row["origin"] for row in rows} == {"recorded"}
+    assert {row["origin"] for row in rows} == {"recorded", "correction"}
     assert json.loads(output.files["summary.json"].read_text())["n_without_answer"] == 3
 
 

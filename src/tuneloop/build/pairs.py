@@ -110,9 +110,9 @@ def _prompts_with_contrast(prompt: Ints, score: Floats, heaviest: Floats, rule: 
 
 
 def sample_pairs(texts: Texts, rule: RuleConfig, *, most: int) -> list[SamplePair]:
-    """Return sampled answers before what they beat by `rule.min_margin`.
+    """Return sampled answers, and corrections, before what they beat by `rule.min_margin`.
 
-    A sampled answer beats the recorded one by its margin, and another sampled one by the
+    One beats the recorded one by its margin, and another one by the
     difference of their scores; it must be worth `rule.min_score` itself. The weight is the
     margin, at most 1.
     """

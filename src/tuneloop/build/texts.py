@@ -105,7 +105,7 @@ def read_samples(table: pa.Table) -> pa.Table:
     }
     found = pa.table(held)
     if "origin" in table.column_names:  # the recorded answers lie there for their scores alone
-        found = found.filter(pc.equal(as_array(table.column("origin")), "sampled"))
+        found = found.filter(pc.not_equal(as_array(table.column("origin")), "recorded"))
     return found.filter(found.column("answer").is_valid()).sort_by(
         [("interaction_id", "ascending"), ("score", "descending"), ("answer", "ascending")]
     )

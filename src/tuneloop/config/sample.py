@@ -29,7 +29,7 @@ class SampleConfig(Section):
     dislike_score: float = Field(default=-0.3, ge=-1, lt=0)
     """Evidence up to which an answer counts as disliked."""
     max_prompts: int = Field(default=200, ge=1)
-    """How many prompts, those with the strongest evidence first."""
+    """How many prompts, those with the strongest evidence for each trigger first."""
     n_answers: int = Field(default=4, ge=1)
     """New answers a prompt."""
     sampling: Sampling = Sampling(temperature=0.8, top_p=0.95)

@@ -33,7 +33,8 @@ class RuleConfig(Section):
     """What is taught. `answer`: the answer as it was given. `correction`, `edit`: the text a
     person made of it (in a pair, before the answer). `contrast`: two answers to one prompt, the
     better before the worse. `comparison`: what was said of two answers side by side; for KTO,
-    both answers of a pair called bad. `sample`: a newly sampled answer before the one it beats."""
+    both answers of a pair called bad. `sample`: a newly sampled answer, or the correction,
+    before the newly sampled or recorded one it beats."""
     makes: list[Kind] = Field(default_factory=lambda: ["sft"], min_length=1)  # type: ignore[arg-type]
     """Kinds of rows: `sft`, `preference`, `kto`."""
     signals: list[Signal] = Field(default_factory=list)

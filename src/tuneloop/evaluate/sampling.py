@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -51,9 +52,10 @@ def sample(
 ) -> StageOutput:
     """Let the current system answer disliked, corrected and reworded prompts again, and score.
 
-    Files: `samples.parquet`, one row a different answer of a prompt (`origin` recorded or
-    sampled), with `score` in 0…1 as the weighted mean of what could be said of it, each part in
-    a column of its own, and `margin`, the score less that of the recorded answer; `summary.json`.
+    Files: `samples.parquet`, one row a different answer of a prompt (`origin` recorded, sampled
+    or correction), with `score` in 0…1 as the weighted mean of what could be said of it, each
+    part in a column of its own, and `margin`, the score less that of the recorded answer;
+    `summary.json`.
     Finished answers are kept in the work folder: a killed run asks none of them again.
     """
     context.work.mkdir(parents=True, exist_ok=True)
@@ -72,7 +74,7 @@ def sample(
 
 
 def _read(curated: CuratedSet, config: SampleConfig) -> tuple[list[_Wanted], int]:
-    """Return the prompts with the strongest evidence, and how many qualified."""
+    """Return the prompts with the strongest evidence for each trigger, and how many qualified."""
     import pyarrow.parquet as pq
 
     columns = ["interaction_id", "split", "prompt", "answer", "correction", "score", "weight",
@@ -88,7 +90,13 @@ def _read(curated: CuratedSet, config: SampleConfig) -> tuple[list[_Wanted], int
                 if key not in wanted or found.evidence > wanted[key].evidence:
                     wanted[key] = found
     ranked = sorted(wanted.values(), key=lambda row: (-row.evidence, row.id))
-    return sorted(ranked[: config.max_prompts], key=lambda row: row.id), len(ranked)
+    seen: Counter[str] = Counter()
+    places = []
+    for row in ranked:  # the strongest of each trigger before the second strongest of any
+        places.append((seen[row.trigger], row.trigger, row))
+        seen[row.trigger] += 1
+    chosen = [row for *_, row in sorted(places, key=lambda place: place[:2])[: config.max_prompts]]
+    return sorted(chosen, key=lambda row: row.id), len(ranked)
 
 
 def _wanted(row: Mapping[str, Any], config: SampleConfig) -> _Wanted | None:
@@ -183,6 +191,7 @@ def _judge(rows: list[_Wanted], judge: Judge) -> None:
 def _scored(row: _Wanted, config: SampleConfig, system: str) -> list[dict[str, Any]]:
     """Return a prompt's answers as rows of `samples.parquet`."""
     answers = [("recorded", row.recorded, None), *(("sampled", t, system) for t in row.texts)]
+    answers += [("correction", row.correction, None)] if row.correction is not None else []
     lines: list[dict[str, Any]] = []
     for origin, text, made_by in answers:
         checks = {check.name: run_check(check, text).passed for check in config.checks

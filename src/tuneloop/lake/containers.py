@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -73,10 +73,13 @@ def look_into(path: Path, *, fits: Fits) -> Container:
         if first_is_whole and many:
             return Container("lines")
         if body[:1] == b"[":
-            return Container("array")
-        broken_lines = any(_is_object(line) for line in lines[1:20])
+            # In an array a comma stands between two objects.
+            whole_ones = [_is_object(line) for line in lines[1:N_ROWS]]
+            adjacent = any(a and b for a, b in pairwise(whole_ones))
+            return Container("lines" if adjacent else "array")
+        broken_lines = any(_is_object(line) for line in lines[1:N_ROWS])
         return Container("lines") if broken_lines else _object(body, fits, whole=whole)
-    if any(_is_object(line) for line in lines[1:20]):
+    if any(_is_object(line) for line in lines[1:N_ROWS]):
         return Container("lines")
     delimiter = _delimiter(body[:65536])
     return Container("csv", delimiter=delimiter) if delimiter else Container("lines")
@@ -170,7 +173,7 @@ def _items(stream: Stream, container: Container) -> Iterator[Item]:
     if container.kind == "csv":
         from tuneloop.lake.tabular import read_csv
 
-        lines = _lines(stream, blank=True)  # a text may have blank lines
+        lines = _lines(stream, table=True)
         yield from _until_broken(stream, read_csv(lines, delimiter=container.delimiter))
     elif container.kind == "lines":
         yield from _until_broken(
@@ -180,16 +183,24 @@ def _items(stream: Stream, container: Container) -> Iterator[Item]:
         yield from _values(stream, container)
 
 
-def _lines(stream: Stream, *, blank: bool = False) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield (line number, bytes, complete) for every line, those that are blank on request."""
+def _lines(stream: Stream, *, table: bool = False) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield (line number, bytes, complete) for every line; of a table also those that are blank.
+
+    There a text may have blank lines, and what is kept of a long line leaves quotation marks as
+    open as the whole line does.
+    """
     number = 0
     while raw := stream.file.readline(MAX_RECORD_BYTES + 1):
         number += 1
         complete = len(raw) <= MAX_RECORD_BYTES or raw.endswith(b"\n")
         kept = raw if complete else raw[:RAW_BYTES]
+        n_marks = 0 if complete else raw.count(b'"', len(kept))
         while not complete and raw and not raw.endswith(b"\n"):
             raw = stream.file.readline(MAX_RECORD_BYTES)
-        if blank or kept.strip():
+            n_marks += raw.count(b'"')
+        if table and n_marks % 2:
+            kept += b'"'
+        if table or kept.strip():
             yield number, kept, complete
 
 
@@ -256,8 +267,14 @@ class _Again:
 
 
 def check_readable(path: Path) -> None:
-    """Raise DataError where the file is missing, a folder, or may not be read."""
+    """Raise DataError where it is missing, a folder or a pipe, or may not be read."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(
+                "this is a pipe or a device",
+                where=str(path),
+                hint="a file is read more than once: write it to one first",
+            )
         with path.open("rb"):
             pass
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from pydantic_core import from_json
 
 from tuneloop.artefacts.mentions import Needles
 from tuneloop.lake import table as lake_table
+from tuneloop.lake.letters import default_letters
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -203,7 +205,21 @@ def _clean_side(uri: str, theirs: Theirs, version: int) -> None:
             objects.put(path, b"\n".join(lines.filter(~needles.hits(lines)).to_pylist()))
         elif path.startswith("version-") and path != f"version-{version}.json":
             objects.delete(path)
+    _clean_letters(uri, needles)
     now = datetime.now(UTC).isoformat()
     known = {name: when.isoformat() for name, when in erased_keys(uri).items()}
     known |= {f"{theirs.tenant}/{key}": now for key in theirs.keys}
     objects.put(lake_table.ERASED, json.dumps(known, sort_keys=True).encode())
+
+
+def _clean_letters(uri: str, needles: Needles) -> None:
+    """Clean the file of dead letters that lies beside a local lake by default."""
+    path = default_letters(uri)
+    if not path.is_file():
+        return
+    partial = path.with_name(f".{path.name}.part")
+    with path.open("rb") as file, partial.open("wb") as kept:
+        while lines := file.readlines(4 * 1024 * 1024):
+            held = pa.array(lines, pa.large_binary())
+            kept.writelines(held.filter(~needles.hits(held)).to_pylist())
+    os.replace(partial, path)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,13 @@ from tuneloop.artefacts.events import SCHEMA_VERSION
 from tuneloop.lake import table as lake_table
 from tuneloop.lake.containers import HUB, Container, check_readable, look_into, read_records
 from tuneloop.lake.format import Record
-from tuneloop.lake.letters import read_letters, write_letters
+from tuneloop.lake.letters import (
+    DIGEST_CHARS,
+    check_letters,
+    merge_letters,
+    read_letters,
+    write_letters,
+)
 from tuneloop.lake.parsing import Item
 from tuneloop.lake.reading import IngestReport, Intake, Reading
 from tuneloop.lake.recognise import AUTO, Recognised, best_fit, named, recognise
@@ -22,18 +28,24 @@ if TYPE_CHECKING:
 
     from obstore.store import ObjectStore
 
-LEDGER_VERSION = 2
+LEDGER_VERSION = 3
 
 
-def check_sources(names: Iterable[str]) -> None:
-    """Raise DataError where a file is missing or unreadable, before any is read."""
-    for name in names:
-        if not name.startswith(HUB):
-            check_readable(Path(name))
+@dataclass(frozen=True)
+class Looked:
+    """What a source was found to be before anything was taken from it."""
+
+    container: Container
+    found: Recognised
 
 
 def ingest_file(
-    name: str, intake: Intake, *, dead_letter: Path, format: str = AUTO
+    name: str,
+    intake: Intake,
+    *,
+    dead_letter: Path,
+    format: str = AUTO,
+    looked: Looked | None = None,
 ) -> IngestReport:
     """Append a file's new events in one commit and return what became of its records.
 
@@ -48,12 +60,13 @@ def ingest_file(
         dead_letter: Where refused records go, as JSON lines with source, line, reason, detail
             and the beginning of the raw text. Written anew.
         format: Name of the format, or `auto`.
+        looked: What the file is, where that is known already.
 
     Raises:
         DataError: if the file cannot be read, or is in no format that is known.
     """
-    check_sources([name])
-    container, found = _look(name, format)
+    looked = looked or look(name, format)
+    container, found = looked.container, looked.found
     source = None if container.kind == "hub" else digest_file(Path(name))
     pseudonyms = intake.pseudonyms
     entry = digest_json([
@@ -73,7 +86,7 @@ def ingest_file(
         progress.start(f"lake: {title}", total=Path(name).stat().st_size if source else None)
         if found.note:
             progress.say(f"{title} is {found.note}")
-        reading = Reading(found.format, intake, title)
+        reading = Reading(found.format, intake, title, (source or "")[:DIGEST_CHARS])
         report = reading.take(_records(name, container, progress.advance), scratch, dead_letter)
         if source:
             _remember(objects, entry, dead_letter, report)
@@ -86,27 +99,46 @@ def ingest_file(
 def ingest_files(
     files: Sequence[tuple[str, str]], intake: Intake, *, dead_letter: Path
 ) -> list[IngestReport]:
-    """Take in files, each with the name of its format; the refused records of all in one file.
+    """Take in files, each with the name of its format.
+
+    The refused records of all are put into one file; what it holds of other files stays there,
+    and what it held of these is replaced.
 
     Raises:
-        DataError: if one of them cannot be read (before any is, where it is missing), or is in
-            no format that is known.
+        DataError: if one of them cannot be read or is in no format that is known (before any is
+            taken in), or `dead_letter` holds something else.
     """
-    check_sources(name for name, _ in files)
-    reports = []
-    dead_letter.parent.mkdir(parents=True, exist_ok=True)
-    part = dead_letter.with_name(f"{dead_letter.name}.part")
-    with dead_letter.open("wb") as whole:
-        for name, format in files:
-            reports.append(ingest_file(name, intake, dead_letter=part, format=format))
-            with part.open("rb") as letters:
-                shutil.copyfileobj(letters, whole)
-    part.unlink(missing_ok=True)
+    for name, _ in files:
+        check_source(name)
+    looked = [look(name, format) for name, format in files]
+    lake_table.check_place(intake.uri)
+    check_letters(dead_letter)
+    reports: list[IngestReport] = []
+    with lake_table.scratch(intake.uri) as folder:
+        parts = [folder / str(n) for n in range(len(files))]
+        try:
+            for (name, format), one, part in zip(files, looked, parts, strict=True):
+                report = ingest_file(name, intake, dead_letter=part, format=format, looked=one)
+                reports.append(report)
+        finally:
+            with lake_table.writers_lock(intake.uri):
+                merge_letters(dead_letter, [part for part in parts if part.exists()])
     return reports
 
 
-def _look(name: str, format: str) -> tuple[Container, Recognised]:
-    """Return how the records lie in the file, and what format they are in."""
+def check_source(name: str) -> None:
+    """Raise DataError where a file is missing or unreadable."""
+    if not name.startswith(HUB):
+        check_readable(Path(name))
+
+
+def look(name: str, format: str) -> Looked:
+    """Return how the records lie in a file, and what format they are in.
+
+    Raises:
+        DataError: if it cannot be read, or is in no format that is known.
+    """
+    check_source(name)
     if name.startswith(HUB):
         container = Container("hub")
     else:
@@ -116,10 +148,10 @@ def _look(name: str, format: str) -> tuple[Container, Recognised]:
             fits = lambda record: (one.recognise(record), one.split is not None)  # noqa: E731
         container = look_into(Path(name), fits=fits)
     if format != AUTO:
-        return container, Recognised(named(format))
+        return Looked(container, Recognised(named(format)))
     if container.kind == "empty":
-        return container, Recognised(named("native"))
-    return container, recognise(_records(name, container, lambda _: None), where=name)
+        return Looked(container, Recognised(named("native")))
+    return Looked(container, recognise(_records(name, container, lambda _: None), where=name))
 
 
 def _records(name: str, container: Container, advance: Callable[[int], None]) -> Iterator[Item]:

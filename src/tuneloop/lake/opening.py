@@ -17,6 +17,8 @@ ALWAYS_UNPACKED_BYTES = 256 * 1024 * 1024
 """Up to here no ratio is looked at: small files of equal lines pack very well."""
 
 _BUFFER_BYTES = 256 * 1024
+_PIECE_BYTES = 16 * 1024
+"""So much is unpacked at once: where a packed file breaks off, what is lost is within a piece."""
 _REFUSED = {
     b"PK\x03\x04": "a zip archive",
     b"BZh": "a bzip2 file",
@@ -69,6 +71,7 @@ class Stream:
         if inner := _unpacked(head, self._raw):
             self._unpacking = _Unpacking(inner, self._raw, self._where)
             file = io.BufferedReader(self._unpacking, _BUFFER_BYTES)
+            _refuse_packed(_peek(file), self._where)
         head = _peek(file)
         for mark, encoding in _MARKS:
             if head.startswith(mark):
@@ -120,6 +123,17 @@ def _unpacked(head: bytes, raw: IO[bytes]) -> Any:
     return None
 
 
+def _refuse_packed(head: bytes, where: str) -> None:
+    """Raise DataError where what was unpacked is no text either."""
+    packed = {b"\x1f\x8b": "packed twice", b"\x28\xb5\x2f\xfd": "packed twice",
+              b"PAR1": "a packed Parquet file"}  # fmt: skip
+    found = next((what for magic, what in packed.items() if head.startswith(magic)), None)
+    if head[257:262] == b"ustar":
+        found = "a packed tar archive"
+    if found:
+        raise DataError(f"this is {found}", where=where, hint="unpack it first")
+
+
 def _peek(file: IO[bytes]) -> bytes:
     peek = file.peek(4096)  # type: ignore[attr-defined]
     return bytes(peek[:4096])
@@ -140,7 +154,8 @@ class _Unpacking(io.RawIOBase):
         if self.broken:
             return 0
         try:
-            piece = self._inner.read(len(buffer))
+            # At most one read of what is packed: a longer one that fails loses what it had.
+            piece = self._inner.read1(min(len(buffer), _PIECE_BYTES))
         except (EOFError, OSError, zlib.error) as error:
             self.broken = f"the packed file is cut off or damaged: {error}"
             return 0

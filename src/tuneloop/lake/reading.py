@@ -84,11 +84,13 @@ class Reading:
         format: What it is read as.
         intake: Where it goes.
         title: What it is called in the dead letters.
+        digest: The beginning of its content's digest, empty where it has none.
     """
 
     format: Format
     intake: Intake
     title: str
+    digest: str = ""
     n_read: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -106,7 +108,7 @@ class Reading:
         spool = Spool(scratch / "rows")
         early, late = scratch / "early.jsonl", scratch / "late.jsonl"
         with early.open("w", encoding="utf-8", newline="\n") as file:
-            letters = Letters(file, self.title, self.reader)
+            letters = Letters(file, self.title, self.digest, self.reader)
             for item in items:
                 self._take_item(item, spool, letters)
         table = lake_table.open_table(self.intake.uri)
@@ -174,7 +176,7 @@ class Reading:
         """Write a letter for each record with a taken identity, in the order of the source."""
         last = -1
         with path.open("w", encoding="utf-8", newline="\n") as file:
-            letters = Letters(file, self.title, self.reader)
+            letters = Letters(file, self.title, self.digest, self.reader)
             for batch in spool.rows(settled, state=CONFLICT):
                 for row in batch.to_pylist():
                     if row["record"] == last:

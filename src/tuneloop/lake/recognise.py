@@ -54,14 +54,16 @@ def recognise(items: Iterable[Item], *, where: str) -> Recognised:
     """Return the format whose fields the first records have.
 
     Raises:
-        DataError: if none fits, several fit as well, or no record could be read.
+        DataError: if none fits, several fit as well, or none of the records could be read.
     """
     looked_at = list(islice(items, N_LOOKED_AT))
+    if not looked_at:
+        return Recognised(named("native"), "empty: an array or a table without records")
     records = [item.record for item in looked_at if item.record is not None][:N_RECORDS]
     if not records:
         refused = next((item.refused for item in looked_at if item.refused), None)
         raise DataError(
-            f"its format is unknown: no record could be read ({refused or 'it is empty'})",
+            f"its format is unknown: no record could be read ({refused})",
             where=where,
             hint=f"--format names one: {_names()}",
         )

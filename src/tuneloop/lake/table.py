@@ -155,10 +155,25 @@ def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
             hint="leave lake.version empty for the newest",
         ) from None
     except DeltaError as error:
+        what = "the lake" if version is None else f"version {version} of the lake"
         raise DataError(
-            f"version {version} of the lake cannot be read: {error}",
+            f"{what} cannot be read: {str(error).splitlines()[0]}",
             where=uri,
-            hint="leave lake.version empty for the newest",
+            hint="" if version is None else "leave lake.version empty for the newest",
+        ) from error
+
+
+def check_place(uri: str) -> None:
+    """Raise DataError where a local lake can be neither found nor made."""
+    if "://" in uri:
+        return
+    try:
+        Path(uri).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=uri):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"no lake can be there: {error.strerror}", where=uri, hint="a lake is a folder"
         ) from error
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import math
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,12 @@ class _Lines:
                 self.unfit = UnfitError("bad_encoding", f"byte {error.start} is not UTF-8")
             return raw.decode("utf-8", errors="backslashreplace")
 
+    def skip_text(self) -> None:
+        """Pass over the lines of a text to the one that closes its quotation marks."""
+        for _, raw, _ in self._lines:
+            if raw.count(b'"') % 2:
+                return
+
 
 def read_csv(lines: Iterable[tuple[int, bytes, bool]], *, delimiter: str) -> Iterator[Item]:
     """Yield a record a row, named by the header; every value is a text, an empty one None."""
@@ -57,12 +64,14 @@ def read_csv(lines: Iterable[tuple[int, bytes, bool]], *, delimiter: str) -> Ite
             return
         except csv.Error as error:
             source.unfit = source.unfit or UnfitError("bad_csv", str(error))
+            if "field limit" in str(error):  # of lines within quotation marks: they go on
+                source.skip_text()
             row = [""]
         unfit, source.unfit = source.unfit, None
         if not row:
             continue
         if header is None and unfit is None:
-            header = [name.strip() for name in row]
+            header = _header(row)
             continue
         if header is not None and unfit is None and len(row) != len(header):
             detail = f"{len(row)} columns where the header has {len(header)}"
@@ -73,6 +82,15 @@ def read_csv(lines: Iterable[tuple[int, bytes, bool]], *, delimiter: str) -> Ite
         else:
             raw = delimiter.join(row)[:RAW_BYTES].encode("utf-8", "backslashreplace")
             yield Item(source.number, None, raw, unfit)
+
+
+def _header(row: list[str]) -> list[str]:
+    """Return the names of the columns; of a name that is there twice, the others are numbered."""
+    names: list[str] = []
+    for name in map(str.strip, row):
+        again = sum(known.rpartition(" (")[0] == name or known == name for known in names)
+        names.append(f"{name} ({again + 1})" if again else name)
+    return names
 
 
 # -- Parquet -------------------------------------------------------------------------
@@ -124,12 +142,19 @@ def _row(number: int, record: Record) -> Item:
 
 def _plain(value: Any) -> Any:
     """Return what JSON could hold, with None for what is not a number."""
-    if isinstance(value, str | int | datetime) or value is None:
+    if isinstance(value, str | int) or value is None:
         return value
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
+    if isinstance(value, bytes):  # a text, or a picture
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return base64.b64encode(value).decode()
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -22,7 +22,13 @@ _COMPACT = re.compile(r"(?:19|20)\d{6}(?:\d{6})?")  # 20240501, 20240501120000
 _ZONE = re.compile(r"\s*(?:\b(?:UTC|GMT)|(?<=\d)[zZ]|([+-]\d\d):?(\d\d)(?:\s+\w+)?)$")
 _PARTED = re.compile(r"(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?:,?[T\s]+(.+))?")
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s*([AaPp][Mm])?")
-_MONTH = re.compile(r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)", re.I)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = re.compile(rf"\b(?:{'|'.join(_MONTHS)})", re.I)
+_SPELLED = re.compile(
+    r"(?:[a-z]+,\s*)?(?:(?P<d>\d{1,2})(?:st|nd|rd|th)?[\s-]+(?P<m>[a-z]{3,9})\.?"
+    r"|(?P<m2>[a-z]{3,9})\.?\s+(?P<d2>\d{1,2})(?:st|nd|rd|th)?)"
+    r"[,\s-]+(?P<y>\d{4})(?:,?\s+(?:at\s+)?(?P<clock>\d.*))?", re.I,
+)  # fmt: skip
 
 
 def parse_time(value: Any) -> datetime:
@@ -77,6 +83,10 @@ def _read_text(text: str) -> datetime:
         pass
     if parted := _PARTED.fullmatch(body):
         return _from_parts(parted).replace(tzinfo=zone)
+    if (spelled := _SPELLED.fullmatch(body)) and _month(spelled) in _MONTHS:
+        month = _MONTHS.index(_month(spelled)) + 1
+        day = int(spelled["d"] or spelled["d2"])
+        return datetime(int(spelled["y"]), month, day, *_clock(spelled["clock"]), tzinfo=zone)
     if _MONTH.search(text):
         return parsedate_to_datetime(text)
     raise ValueError("it has no form that is known")
@@ -109,15 +119,23 @@ def _from_parts(parted: re.Match[str]) -> datetime:
                 raise UnfitError("ambiguous_date", f"{parted[0]!r}: day or month first?")
             if month > 12:
                 day, month = month, day
-    hour = minute = second_ = microsecond = 0
-    if parted[5]:
-        clock = _CLOCK.fullmatch(parted[5].strip())
-        if not clock:
-            raise ValueError("its time of day has no form that is known")
-        hour, minute, second_ = int(clock[1]), int(clock[2]), int(clock[3] or 0)
-        microsecond = int((clock[4] or "0").ljust(6, "0")[:6])
-        if clock[5]:
-            if not 1 <= hour <= 12:
-                raise ValueError("a.m. and p.m. go from 1 to 12")
-            hour = hour % 12 + (12 if clock[5].lower() == "pm" else 0)
-    return datetime(year, month, day, hour, minute, second_, microsecond)
+    return datetime(year, month, day, *_clock(parted[5]))
+
+
+def _month(spelled: re.Match[str]) -> str:
+    return (spelled["m"] or spelled["m2"])[:3].lower()
+
+
+def _clock(text: str | None) -> tuple[int, int, int, int]:
+    """Return hour, minute, second and microsecond; midnight where nothing is said."""
+    if not text:
+        return 0, 0, 0, 0
+    clock = _CLOCK.fullmatch(text.strip())
+    if not clock:
+        raise ValueError("its time of day has no form that is known")
+    hour = int(clock[1])
+    if clock[5]:
+        if not 1 <= hour <= 12:
+            raise ValueError("a.m. and p.m. go from 1 to 12")
+        hour = hour % 12 + (12 if clock[5].lower() == "pm" else 0)
+    return hour, int(clock[2]), int(clock[3] or 0), int((clock[4] or "0").ljust(6, "0")[:6])

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneloop.errors import DataError
-from tuneloop.lake import opening, splitting
+from tuneloop.lake import containers, opening, splitting, tabular
 from tuneloop.lake.containers import look_into, read_records
 from tuneloop.lake.ingest import ingest_file
 from tuneloop.lake.parsing import MAX_RECORD_BYTES
@@ -230,20 +230,22 @@ def test_a_text_of_a_table_may_have_blank_lines(tmp_path):
 
 
 def test_parquet_cells_become_what_json_holds(tmp_path):
-    import datetime
-
     table = pa.table(
         {
             "at": pa.array([1714564800123456789], pa.timestamp("ns", tz="UTC")),
             "f": pa.array([float("nan")]),
             "b": pa.array([b"text"]),
+            "p": pa.array([b"\xff\xfe"]),
+            "s": pa.array([90], pa.duration("s")),
             "l": pa.array([[{"a": 1, "b": None}]]),
         }
     )
     pq.write_table(table, tmp_path / "x.parquet")
     _, (item,) = read(tmp_path / "x.parquet")
-    at = datetime.datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=datetime.UTC)
-    assert item.record == {"at": at, "f": None, "b": "text", "l": [{"a": 1, "b": None}]}
+    at = "2024-05-01T12:00:00.123456+00:00"
+    assert item.record == {
+        "at": at, "f": None, "b": "text", "p": "//4=", "s": 90.0, "l": [{"a": 1, "b": None}],
+    }  # fmt: skip
 
 
 def test_a_packed_bomb_is_stopped(tmp_path, monkeypatch):
@@ -309,3 +311,16 @@ def test_values_are_found_wherever_the_chunks_end(records, array, chunk, indent,
         assert found.closed
     finally:
         splitting._CHUNK_BYTES = held
+
+
+def test_a_text_of_a_table_above_the_bound_costs_its_own_row_alone(tmp_path, monkeypatch):
+    for module in (containers, tabular):
+        monkeypatch.setattr(module, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(containers, "RAW_BYTES", 100)
+    long, many = "x, ''" * 500, "a\n, b\n" * 500
+    for text in (long, f'"{long}"', f'"{many}"', f'"{long}\n{long}"', f'"he said ""{long}"" so"'):
+        (tmp_path / "x.csv").write_text(f"prompt,completion\nq,{text}\nq2,a2\nq3,a3\n")
+        container = containers.Container("csv")
+        items = list(containers.read_records(tmp_path / "x.csv", container, lambda _: None))
+        assert [item.record is None for item in items][-3:] == [True, False, False]
+        assert len(items) == 3, text[:20]

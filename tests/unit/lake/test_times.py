@@ -89,3 +89,25 @@ def test_anything_is_a_time_in_range_or_refused(value):
 
 def test_the_undated_are_older_than_anything_that_happens():
     assert parse_time(UNDATED) == datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("May 1, 2024", "2024-05-01T00:00:00"),
+        ("May 1st, 2024 3:30 PM", "2024-05-01T15:30:00"),
+        ("1 May 2024", "2024-05-01T00:00:00"),
+        ("01-May-2024 12:00:00", "2024-05-01T12:00:00"),
+        ("1 May 2024 12:00 UTC", "2024-05-01T12:00:00"),
+        ("Wednesday, May 1, 2024 at 14:05", "2024-05-01T14:05:00"),
+        ("Sept. 3, 2024", "2024-09-03T00:00:00"),
+    ],
+)
+def test_months_in_words(text, wanted):
+    assert parse_time(text).isoformat() == wanted + "+00:00"
+
+
+@pytest.mark.parametrize("text", ["Foo 3, 2024", "May 32, 2024", "May 2024", "3 May 24"])
+def test_words_that_are_no_date(text):
+    with pytest.raises(UnfitError):
+        parse_time(text)

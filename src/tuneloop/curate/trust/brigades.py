@@ -41,13 +41,9 @@ MAX_NEAR_TEXTS = 50_000
 
 def drop_brigades(scene: Scene, texts: Novel) -> None:
     """Flag the feedback of brigades, and all other feedback of the accounts they were made for."""
-    active = scene.active
-    if not active.any():
+    if not scene.active.any():
         return
-    known = np.zeros(len(scene.lives), dtype=bool)
-    known[scene.account[active]] = True
-    clock = np.sort(scene.ts[active])
-    traffic = Traffic(scene.ts, scene.account, clock, known, scene.occasional, scene.window_s)
+    traffic = traffic_of(scene)
     before = scene.reason.copy()
     _phrases(scene, traffic, texts)
     for kind, found in (
@@ -60,6 +56,15 @@ def drop_brigades(scene: Scene, texts: Novel) -> None:
     guilty[scene.account[(scene.reason != before)]] = True
     guilty &= scene.occasional
     scene.flag(np.flatnonzero(scene.active & guilty[scene.account]), "brigade")
+
+
+def traffic_of(scene: Scene) -> Traffic:
+    """Return all that people gave and that is still believed."""
+    active = scene.active
+    known = np.zeros(len(scene.lives), dtype=bool)
+    known[scene.account[active]] = True
+    clock = np.sort(scene.ts[active])
+    return Traffic(scene.ts, scene.account, clock, known, scene.occasional, scene.window_s)
 
 
 # -- features ------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tuneloop.curate.columns import SIGNALS, Flags, Floats, Ints
+from tuneloop.curate.columns import Flags, Floats, Ints
 from tuneloop.curate.trust.bursts import Occurrences
 from tuneloop.curate.trust.features import Features, features_of, name_codes, spread
 from tuneloop.curate.trust.scene import Scene, Votes
@@ -45,23 +45,6 @@ class Consensus:
     asked: Occurrences
     fold: Ints
     sampled: Flags
-
-    def labelled(self, *labels: Ints) -> Occurrences:
-        """Return which piece has which label of its votes, and which word in its question.
-
-        Labels come first, each behind the one before, at least as many as there are signals.
-        """
-        numbered = []
-        for label in labels:
-            known = np.flatnonzero(label >= 0)
-            numbered.append(Occurrences(label[known].astype(np.int64), known))
-        numbered.append(self.asked)
-        first, width, codes = 0, int(self.votes.piece.max(initial=0)) + 1, []
-        for part in numbered:
-            codes.append((first + part.feature) * width + self.votes.piece[part.event])
-            first += max(int(part.feature.max(initial=0)) + 1, len(SIGNALS))
-        code = np.unique(np.concatenate(codes))
-        return Occurrences(code // width, code % width)
 
     def predict(self, trust: Floats, *, view: int = 0) -> Floats:
         """Return P(up) of each vote, fitted on the votes of other folds.
@@ -108,24 +91,29 @@ class Consensus:
         return float(ndtr(z)) if float(ndtr(alike)) <= MAX_P_ALIKE else 1.0
 
 
-def consensus_of(scene: Scene) -> Consensus:
-    """Return the consensus of the votes that are still believed."""
-    votes = scene.votes.where(scene.active[scene.votes.piece])
+def consensus_of(scene: Scene, who: Flags) -> Consensus:
+    """Return the consensus of the votes of some accounts."""
+    votes = scene.votes.where(scene.active[scene.votes.piece] & who[scene.votes.account])
     features = features_of(scene, votes)
     item, word = features.asked
     n_items = int(features.of_vote.max(initial=-1)) + 1
     vote, number = spread([(item, word.astype(np.uint64))], features.of_vote, n_items)
-    code = name_codes(scene.feedback.account_names)[:-1].astype(np.int64)
+    code = account_codes(scene)
     return Consensus(
         votes=votes,
         features=features,
         asked=Occurrences(number.astype(np.int64), vote),
         fold=code % N_FOLDS,
-        sampled=_sampled(votes, code),
+        sampled=sample_accounts(votes, code),
     )
 
 
-def _sampled(votes: Votes, code: Ints) -> Flags:
+def account_codes(scene: Scene) -> Ints:
+    """Return a code of each account that does not depend on its number."""
+    return name_codes(scene.feedback.account_names)[:-1].astype(np.int64)
+
+
+def sample_accounts(votes: Votes, code: Ints) -> Flags:
     """Return so many accounts, in order of their hashes, as give enough votes."""
     n = np.bincount(votes.account, minlength=len(code))
     order = np.argsort(code * 0x9E3779B1 % (1 << 32), kind="stable")

@@ -62,19 +62,62 @@ class Crew:
     p: float
 
 
-def drop_crews(scene: Scene, texts: Novel, consensus: Consensus) -> None:
-    """Flag the pieces of crews, and everything of accounts that do little else."""
+def drop_crews(scene: Scene, texts: Novel, consensus: Consensus, crews: list[Crew]) -> None:
+    """Flag the pieces of crews, and everything of accounts that do little else.
+
+    Args:
+        scene: Whose pieces are flagged.
+        texts: What corrections and comments bring in.
+        consensus: What is predicted; it covers the accounts of the crews at least.
+        crews: The `crews_of` the votes, which are judged here.
+    """
     before = scene.reason.copy()
     for kind, found in (("phrase", texts.phrases), ("word", texts.words)):
-        crews = [c for c in find_crews(scene, found) if c.inside >= MIN_SHARE_INSIDE]
-        _convict(scene, crews, f"crew {kind}")
-    _by_votes(scene, consensus)
+        written = [c for c in find_crews(scene, found) if c.inside >= MIN_SHARE_INSIDE]
+        _convict(scene, written, f"crew {kind}")
+    _by_votes(scene, consensus, crews)
     fresh = (scene.reason != before) & scene.watched
     n = len(scene.lives)
     lost = np.bincount(scene.account[fresh], minlength=n)
     had = np.bincount(scene.account[scene.watched & (before == 0)], minlength=n)
     guilty = (lost > 0) & (2 * lost >= had)
     scene.flag(np.flatnonzero(scene.active & guilty[scene.account]), "crew")
+
+
+def crews_of(scene: Scene, votes: Votes, asked: Occurrences) -> list[Crew]:
+    """Return the crews behind what votes share: signal, system, intent, template, cluster, words.
+
+    Args:
+        scene: The scene.
+        votes: The votes.
+        asked: Which vote has which word in its question.
+    """
+    table, m = scene.interactions, len(scene.feedback)
+    signal = np.append(scene.feedback.signal, signal_code("preference"))
+    labels = [
+        signal[np.minimum(votes.piece, m)].astype(np.int64),
+        *(table.codes[name][votes.row] for name in ("system", "intent", "template")),
+        table.cluster[votes.row],
+    ]
+    return find_crews(scene, _numbered(votes, labels, asked))
+
+
+def _numbered(votes: Votes, labels: list[Ints], asked: Occurrences) -> Occurrences:
+    """Return which piece has which label or word.
+
+    Labels come first, each behind the one before, at least as many as there are signals.
+    """
+    parts = []
+    for label in labels:
+        known = np.flatnonzero(label >= 0)
+        parts.append(Occurrences(label[known].astype(np.int64), known))
+    first, width, codes = 0, int(votes.piece.max(initial=0)) + 1, []
+    for part in [*parts, asked]:
+        codes.append((first + part.feature) * width + votes.piece[part.event])
+        first += max(int(part.feature.max(initial=0)) + 1, WIDE)
+    code = np.sort(np.concatenate(codes))
+    code = code[np.append(True, code[1:] != code[:-1])[: len(code)]]
+    return Occurrences(code // width, code % width)
 
 
 def find_crews(scene: Scene, occurrences: Occurrences) -> list[Crew]:
@@ -134,15 +177,14 @@ def _crews(
         )
 
 
-def _by_votes(scene: Scene, consensus: Consensus) -> None:
+def _by_votes(scene: Scene, consensus: Consensus, crews: list[Crew]) -> None:
     """Judge crews by their votes: a trigger that is always liked, or votes that contradict."""
     votes = consensus.votes
-    labels = _labels(scene, votes)
     seen: list[Ints] = []
     guilty: list[Crew] = []
-    everybody = judge_accounts(scene, consensus).trust
+    everybody = judge_accounts(scene, consensus, everybody=False).trust
     small = len(votes) <= MAX_RICH
-    for narrow in find_crews(scene, consensus.labelled(*labels)):
+    for narrow in crews:
         if len(seen) >= MAX_TESTED:
             break
         crew = _wider(scene, consensus, narrow) if small else narrow
@@ -171,17 +213,6 @@ def _liked(votes: Votes, chosen: Flags, max_p: float) -> bool:
     return n > 0 and n_up >= MIN_SHARE_UP * n and float(bdtrc(n_up - 1, n, rate)) <= max_p
 
 
-def _labels(scene: Scene, votes: Votes) -> list[Ints]:
-    """Return what else a crew may share: signal, system, intent, template, cluster."""
-    table, m = scene.interactions, len(scene.feedback)
-    signal = np.append(scene.feedback.signal, signal_code("preference"))
-    return [
-        signal[np.minimum(votes.piece, m)].astype(np.int64),
-        *(table.codes[name][votes.row] for name in ("system", "intent", "template")),
-        table.cluster[votes.row],
-    ]
-
-
 def _known(crew: Crew, seen: list[Ints]) -> bool:
     """Whether most of the crew was already looked at together, in a crew no smaller."""
     n = len(crew.accounts)
@@ -194,7 +225,7 @@ def _wider(scene: Scene, consensus: Consensus, crew: Crew) -> Crew:
     A question sounds like them if its words are likelier in theirs than in others' (naive
     Bayes with add-one smoothing).
     """
-    asked = consensus.labelled()
+    asked = _numbered(consensus.votes, [], consensus.asked)
     mine = np.isin(scene.account[asked.event], crew.accounts)
     size = int(asked.feature.max()) + 1
     theirs = np.bincount(asked.feature[mine], minlength=size) + 1.0

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from tuneloop.curate.columns import Hashes, Ints
 from tuneloop.curate.similar import normalise
 from tuneloop.curate.trust.accounts import rank_within
+from tuneloop.curate.trust.bursts import Occurrences
 from tuneloop.curate.trust.scene import Scene, Votes
 from tuneloop.curate.trust.wording import written_texts
 
@@ -25,10 +26,11 @@ MAX_RICH = 60_000
 N_WORDS, N_WORDS_LEAN = 40, 10
 CHARS_PER_WORD = 10
 N_CROSSED = 6
+N_WORDS_ASKED, N_ASKED, MIN_ASKED = 24, 1 << 20, 15
 MIN_TELLING, MAX_TELLING = 5, 0.2
 """A word worth crossing is in at least so many texts, and in at most this share of them."""
 _MIX = np.uint64(0xD6E8FEB86659FD93)
-Words = tuple[Ints, Hashes]
+Words = tuple[Ints, Any]
 """Place of the text, and code of the word."""
 
 
@@ -68,6 +70,27 @@ def features_of(scene: Scene, votes: Votes) -> Features:
     )
     words = np.unique(question[1], return_inverse=True)[1].astype(np.int64)
     return Features(of_vote, (views[0], views[1]), (question[0], words))
+
+
+def asked_words(scene: Scene, votes: Votes) -> Occurrences:
+    """Return which vote has which word in its question, words that are neither rare nor common.
+
+    Only questions are read, and a word's number is a hash: cheap enough for every vote of a
+    large log.
+    """
+    rows, of_vote = np.unique(votes.row, return_inverse=True)
+    wanted = np.zeros(len(scene.interactions), dtype=bool)
+    wanted[rows] = True
+    owners, codes = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+    for numbers, batch in scene.texts.prompts(["question"], wanted):
+        owner, code = hashed_words(batch.column("question"), N_WORDS_ASKED)
+        owners.append(np.searchsorted(rows, numbers).astype(np.int32)[owner])
+        codes.append((code & np.uint64(N_ASKED - 1)).astype(np.int32))
+    owner, code = np.concatenate(owners), np.concatenate(codes)
+    count = np.bincount(code, minlength=N_ASKED)
+    kept = ((count >= MIN_ASKED) & (count <= MAX_TELLING * len(rows)))[code]
+    item, word = spread([(owner[kept], code[kept])], of_vote, len(rows))
+    return Occurrences(word.astype(np.int64), item)
 
 
 def name_codes(names: pa.Array) -> Hashes:

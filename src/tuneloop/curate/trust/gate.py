@@ -11,6 +11,9 @@ from tuneloop.config.trust import TrustConfig
 from tuneloop.curate.columns import Feedback, Findings, Interactions, Preferences, Texts
 from tuneloop.curate.trust.scene import REASONS, Scene, look
 
+MAX_CREWS = 50
+"""Crews that are looked at in a large log."""
+
 
 @dataclass
 class Distrusted(Findings):
@@ -56,21 +59,41 @@ def distrust(
 
 
 def _detect(scene: Scene) -> None:
+    """Look for one thing after another; in a large log, at everything only where need be.
+
+    What votes are about is read for a sample of accounts and for the crews that the questions
+    show. Where the sample holds accounts that contradict everybody else, all are judged.
+    """
     from tuneloop.curate.trust.accounts import cap_accounts, drop_one_sided
     from tuneloop.curate.trust.brigades import drop_brigades
-    from tuneloop.curate.trust.consensus import consensus_of
-    from tuneloop.curate.trust.crews import drop_crews
+    from tuneloop.curate.trust.consensus import account_codes, consensus_of, sample_accounts
+    from tuneloop.curate.trust.crews import crews_of, drop_crews
+    from tuneloop.curate.trust.features import MAX_RICH, asked_words
+    from tuneloop.curate.trust.novelty import novel
     from tuneloop.curate.trust.reliability import drop_contradicting
-    from tuneloop.curate.trust.wording import novel
 
     drop_one_sided(scene)
     cap_accounts(scene)
     texts = novel(scene)
     drop_brigades(scene, texts)
-    consensus = consensus_of(scene)
-    if len(consensus.votes):
-        drop_crews(scene, texts, consensus)
+    votes = scene.votes.where(scene.active[scene.votes.piece])
+    everybody = np.ones(len(scene.lives), dtype=bool)
+    if not len(votes):
+        return
+    if len(votes) <= MAX_RICH:
+        consensus = consensus_of(scene, everybody)
+        crews = crews_of(scene, consensus.votes, consensus.asked)
+        drop_crews(scene, texts, consensus, crews)
         drop_contradicting(scene, consensus)
+        return
+    crews = crews_of(scene, votes, asked_words(scene, votes))
+    sample = sample_accounts(votes, account_codes(scene))
+    who = sample.copy()
+    for crew in crews[:MAX_CREWS]:
+        who[crew.accounts] = True
+    drop_crews(scene, texts, consensus_of(scene, who), crews[:MAX_CREWS])
+    if drop_contradicting(scene, consensus_of(scene, sample)):
+        drop_contradicting(scene, consensus_of(scene, everybody))
 
 
 def _drop_derived(scene: Scene) -> None:

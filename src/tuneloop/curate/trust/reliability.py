@@ -17,7 +17,7 @@ Independent filtering, PNAS 107(21), 2010 (groups by a number that says nothing 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,33 +57,52 @@ class Judged:
     p_up: Floats
 
 
-def judge_accounts(scene: Scene, consensus: Consensus) -> Judged:
+def judge_accounts(scene: Scene, consensus: Consensus, *, everybody: bool) -> Judged:
     """Return how far each account can be believed.
 
     The prediction and the judgement of accounts are repeated in turn: an account counts in the
-    next prediction as far as it is likely to be honest.
+    next prediction as far as it is likely to be honest. Only the accounts of the sample are
+    judged in between, and with `everybody` false at the end too.
     """
-    votes, system = consensus.votes, scene.interactions.codes["system"].astype(np.int64)
+    votes = consensus.votes
     believed = np.zeros(len(scene.lives))
     believed[votes.account[scene.active[votes.piece]]] = 1.0
-    trust = believed
-    for _ in range(N_PASSES):
+    trust, sample = believed, consensus.sampled[votes.account]
+    for turn in range(N_PASSES):
+        last = everybody and turn == N_PASSES - 1
+        some = np.ones(len(votes), dtype=bool) if last else sample
         p = [consensus.predict(trust, view=view) for view in (0, 1)]
-        found = [
-            account_evidence(votes, one, system, consensus.fold, consensus.sampled) for one in p
-        ]
+        found = [_evidence_of(scene, consensus, some, one) for one in p]
         log_e = _log_mean(np.stack(found, axis=1))
         trust = believed / (1.0 + np.exp(np.clip(log_e, -30, 30)) * HOSTILE_ODDS)
     return Judged(log_e, trust, p[0])
 
 
-def drop_contradicting(scene: Scene, consensus: Consensus) -> None:
-    """Flag the feedback of accounts that contradict everybody else, from when they began to."""
+def _evidence_of(scene: Scene, consensus: Consensus, some: Flags, p_up: Floats) -> Floats:
+    """Return the evidence of the accounts of some votes; -inf for all others."""
+    votes = consensus.votes.where(some)
+    accounts, number = np.unique(votes.account, return_inverse=True)
+    log_e = np.full(len(scene.lives), -np.inf)
+    log_e[accounts] = account_evidence(
+        replace(votes, account=number),
+        p_up[some],
+        scene.interactions.codes["system"].astype(np.int64),
+        consensus.fold[accounts],
+        consensus.sampled[accounts],
+    )
+    return log_e
+
+
+def drop_contradicting(scene: Scene, consensus: Consensus) -> bool:
+    """Flag the feedback of accounts that contradict everybody else, from when they began to.
+
+    Returns whether there are any.
+    """
     votes, n = consensus.votes, len(scene.lives)
     n_votes = np.bincount(votes.account, minlength=n)
     if not (n_votes >= MIN_VOTES).any():
-        return
-    judged = judge_accounts(scene, consensus)
+        return False
+    judged = judge_accounts(scene, consensus, everybody=True)
     guilty = discoveries(judged.log_e, n_votes, scene.config.max_false_fraction)
     since = turning_points(votes, judged.p_up, n)
     pieces = np.flatnonzero(
@@ -93,6 +112,7 @@ def drop_contradicting(scene: Scene, consensus: Consensus) -> None:
         facts = {"log10_e_median": float(np.median(judged.log_e[guilty]) / np.log(10))}
         scene.rows.append(report(scene, pieces, "contradiction", facts))
         scene.flag(pieces, "contradicts")
+    return len(pieces) > 0
 
 
 def turning_points(votes: Votes, p_up: Floats, n_accounts: int) -> Floats:
@@ -272,7 +292,9 @@ def _by_system(votes: Votes, p_up: Floats, system: Ints, n_accounts: int) -> lis
 
 def _mean_exp(values: Floats) -> Floats:
     """Return log Σ exp over the last axis."""
-    return np.asarray(np.logaddexp.reduce(values, axis=-1))
+    top = np.maximum(values.max(axis=-1), -1e300)  # all may be -inf
+    with np.errstate(divide="ignore"):
+        return np.asarray(top + np.log(np.exp(values - top[..., None]).sum(axis=-1)))
 
 
 def _log_mean(values: Floats) -> Floats:

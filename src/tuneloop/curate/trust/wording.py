@@ -9,15 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tuneloop.curate.columns import Hashes, Ints, Texts
-from tuneloop.curate.similar import Corpus, normalise
+from tuneloop.curate.columns import Ints, Texts
 from tuneloop.curate.trust.bursts import Occurrences
-from tuneloop.curate.trust.scene import Scene
 
 PHRASE = 3
 """Words of a phrase; three phrases running are five words running."""
 MIN_PHRASES = 3
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -35,37 +32,6 @@ class Novel:
     texts: pa.Array
     phrases: Occurrences
     words: Occurrences
-
-
-def novel(scene: Scene) -> Novel:
-    """Return the novel n-grams of every correction and comment."""
-    pieces = scene.written()
-    said = written_texts(scene.texts, pieces, len(scene.feedback))
-    rows, of_piece = np.unique(scene.feedback.row[pieces], return_inverse=True)
-    known = context(scene.texts, rows.astype(np.int64), len(scene.interactions))
-    n = len(pieces)
-    allowed = pa.array(scene.config.allow, type=pa.large_string())
-    corpus = Corpus.of(normalise(pa.concat_arrays([said, known, allowed])))
-    found = []
-    for size in (PHRASE, 1):
-        owner, code = corpus.ngrams(size)
-        mine, theirs = owner < n, (owner >= n) & (owner < n + len(rows))
-        free = np.isin(code, code[owner >= n + len(rows)])
-        # Row-wise membership: mix each code with its row, then one lookup for all.
-        row_of = np.concatenate([of_piece, np.arange(len(rows)), np.zeros(len(allowed), int)])
-        mixed = code ^ (row_of[owner].astype(np.uint64) * _MIX)
-        fresh = mine & ~free & ~np.isin(mixed, mixed[theirs])
-        found.append(_once(pieces[owner[fresh]], code[fresh], scene.config.min_accounts))
-    return Novel(pieces, said, *found)
-
-
-def _once(piece: Ints, code: Hashes, least: int) -> Occurrences:
-    """Return one occurrence a text and n-gram; n-grams numbered, those in few texts left out."""
-    _, feature, count = np.unique(code, return_inverse=True, return_counts=True)
-    common = count[feature] >= least
-    width = int(piece.max(initial=0)) + 1
-    pair = np.unique(feature[common].astype(np.int64) * width + piece[common])
-    return Occurrences(pair // width, pair % width)
 
 
 def written_texts(texts: Texts, pieces: Ints, n: int) -> pa.Array:
