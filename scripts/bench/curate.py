@@ -25,11 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-CONFIG: dict[str, Any] = {
-    "redact": {"engine": "patterns"},
-    "leak": {"semantic": "off"},
-    "trust": {"enabled": False},
-}
+CONFIG: dict[str, Any] = {"redact": {"engine": "patterns"}, "leak": {"semantic": "off"}}
 N_GOLDEN = 300
 
 

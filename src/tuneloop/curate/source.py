@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,11 +117,14 @@ class Lake:
         rows = self.frame(kind).select(*columns).into_batches(BATCH_ROWS)
         parts: set[int] = set()
         done = rows.select(run(*map(col, columns)).alias("part"))
+        # Batches make millions of small objects, and each collection would look at all others.
+        gc.freeze()
         # Files are read one at a time: all at once, Daft holds as many as fit nowhere.
         with daft.execution_config_ctx(scantask_max_parallel=1):
             for batch in done.to_arrow_iter():
                 parts.update(batch.column(0).unique().to_pylist())
                 progress.advance(len(batch))
+        gc.unfreeze()
         if not parts:  # an empty part, so that there is always one
             parts.add(work(_empty(columns)))
         return [f"{part:016x}" for part in sorted(parts)]
