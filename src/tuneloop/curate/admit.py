@@ -103,8 +103,9 @@ class Admitted:
         )  # fmt: skip
         self.single.append((
             x.event_ts, x.system, x.segment, x.intent,
-            template and f"{template.name}@{template.version or ''}".rstrip("@"),
-            x.task, x.env, x.source, x.output_terms, consent and consent.basis,
+            f"{template.name}@{template.version or ''}".rstrip("@") if template else None,
+            x.task, x.env, x.source, x.output_terms,
+            consent.basis if consent else None,
             response.content or "", question,
             messages[0][1] if messages[0][0] == "system" else None,
             None if request.tools is NOTHING else json_of(request.tools),

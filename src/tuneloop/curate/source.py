@@ -31,7 +31,8 @@ def use_runner(runner: str) -> None:
         return
     try:
         if runner == "ray":
-            daft.set_runner_ray(os.environ.get("RAY_ADDRESS"))
+            _join_ray()
+            daft.set_runner_ray()
         else:
             daft.set_runner_native()
     except Exception as error:
@@ -39,6 +40,17 @@ def use_runner(runner: str) -> None:
             [f"curate.runner {runner}: Daft cannot change its runner: {error}"],
             hint="one process keeps one runner: start another",
         ) from error
+
+
+def _join_ray() -> None:
+    import ray
+
+    if ray.is_initialized():
+        return
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(log_to_driver=False)
+    else:
+        ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,10 @@ class RuleSet:
             for i, rule in enumerate(group.rules, group.first):
                 found = matching(few, loosen(rule.pattern)).astype(np.uint64)
                 bits[some[hits]] |= found << np.uint64(i)
-        return bits[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+        spread: NDArray[np.uint64] = bits[
+            encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        ]
+        return spread
 
     @property
     def sieve(self) -> str:
