@@ -7,13 +7,15 @@ and seed: the share of hostile pieces that is left with less than a tenth of its
 share of honest pieces that is. Medians over the seeds, with the distribution-free 95 % interval
 of a median. Slow, scattered flips look like honest noise: of them the harm is bounded instead,
 by the share that survives and by how far it moves the mean opinion of an answer. The columns
-come straight from the simulation, so that only the gates against poisoning are measured.
+come straight from the simulation, so that only the gates against poisoning are measured;
+`--check` sends one log of each kind through lake and curate as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,16 +38,7 @@ def measure(
     kind: str | None, n_events: int, seed: int, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Return what became of hostile and honest evidence in one log."""
-    adversaries: dict[str, Any] = {"label_flip_brigade_fraction": 0, "spammer_events": 0}
-    if kind:
-        adversaries |= {"attack": kind, "events_per_account": n_events,
-                        "hostile_fraction": options.hostile}  # fmt: skip
-    config = SimulateConfig.model_validate({
-        "n_interactions": options.n,
-        "champion": ChampionConfig(right_fraction=options.right),
-        "adversaries": adversaries,
-    })  # fmt: skip
-    _, columns = simulated(config, seed=seed)
+    _, columns = simulated(_config(kind, n_events, options), seed=seed)
     began = time.perf_counter()
     found = distrust(
         columns.interactions, columns.feedback, columns.preferences, columns.texts, TrustConfig()
@@ -63,6 +56,54 @@ def measure(
         "shift": _shift(columns, trust),
         "counts": found.counts, "seconds": round(seconds, 3),
     }  # fmt: skip
+
+
+def _config(kind: str | None, n_events: int, options: argparse.Namespace) -> SimulateConfig:
+    adversaries: dict[str, Any] = {"label_flip_brigade_fraction": 0, "spammer_events": 0}
+    if kind:
+        adversaries |= {"attack": kind, "events_per_account": n_events,
+                        "hostile_fraction": options.hostile}  # fmt: skip
+    return SimulateConfig.model_validate({
+        "n_interactions": options.n,
+        "champion": ChampionConfig(right_fraction=options.right),
+        "adversaries": adversaries,
+    })  # fmt: skip
+
+
+def check(kind: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what lake and curate leave of one log's hostile and honest evidence.
+
+    Evidence that goes for another reason (no consent, a repeated row) is in neither share.
+    """
+    import pyarrow.parquet as pq
+
+    from tuneloop.artefacts.store import Store
+    from tuneloop.config.load import load_config
+    from tuneloop.curate.trust.scene import REASONS
+    from tuneloop.pipeline import Pipeline
+    from tuneloop.runtime.progress import SilentProgress
+    from tuneloop.simulate.stage import simulate
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "log"
+        config = _config(kind, int(options.events.split(",")[0]), options)
+        simulate(config, out, engine=None, progress=SilentProgress(), seed=0)
+        overrides = [f"store={folder}/store", 'curate.leak.semantic="off"']
+        run = load_config(out / "run.yaml", overrides).config
+        curated = Pipeline(run, Store(run.store), progress=SilentProgress()).curate
+        dropped = pq.read_table(curated.path("dropped.parquet")).to_pylist()
+        rows = pq.read_table(curated.path("curated.parquet"), columns=["signals"]).to_pylist()
+        lines = (out / "truth.jsonl").read_text("utf-8").splitlines()
+    truth = {row["id"]: row["honesty"] for row in map(json.loads, lines)
+             if row["kind"] == "feedback"}  # fmt: skip
+    gone = {row["id"] for row in dropped if row["reason"] in REASONS[1:]}
+    used = {s["feedback_id"] for row in rows for s in row["signals"] if s["weight"] >= LITTLE}
+    share = {}
+    for name, hostile in (("caught", True), ("lost", False)):
+        n_gone = sum(1 for i in gone if i in truth and (truth[i] == "adversarial") == hostile)
+        n_used = sum(1 for i in used if i in truth and (truth[i] == "adversarial") == hostile)
+        share[name] = n_gone / max(n_gone + n_used, 1)
+    return {"kind": kind, **share}
 
 
 def _shift(columns: Columns, trust: np.ndarray[Any, np.dtype[np.float64]]) -> float:
@@ -130,8 +171,14 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=4000, help="honest first messages")
     parser.add_argument("--hostile", type=float, default=0.05)
     parser.add_argument("--right", type=float, default=0.15, help="right answers of the assistant")
+    parser.add_argument("--check", action="store_true", help="one log a kind through curate")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.check:
+        for kind in options.kinds.split(","):
+            found = check(kind, options)
+            print(f"{kind}: caught {found['caught']:.1%}, lost {found['lost']:.1%}", flush=True)
+        return
     runs = [measure(None, 0, seed, options) for seed in range(options.seeds)]
     for kind in options.kinds.split(","):
         for events in map(int, options.events.split(",")):

@@ -19,12 +19,15 @@ def erase(
     from tuneloop.artefacts.store import Store
     from tuneloop.erasure import Erasure, erasure_lines
     from tuneloop.erasure import erase as work
+    from tuneloop.lake.erase import Person
     from tuneloop.lake.pseudonyms import Pseudonyms
     from tuneloop.present import show
     from tuneloop.runtime.progress import SilentProgress, TerminalProgress
 
-    keys = frozenset({user, Pseudonyms.from_environment()(tenant, user)})
-    erasure = Erasure(Store(store), tenant, keys, user)
+    called = Pseudonyms.from_environment()
+    own, unnamed = called(tenant, user), called("default", user)
+    person = Person(tenant, frozenset({user, own}), frozenset({unnamed}) - {own})
+    erasure = Erasure(Store(store), person, user)
     progress = SilentProgress() if json else TerminalProgress()
     report = work(erasure, lakes=lake or [], dry_run=dry_run, progress=progress)
     show(report, erasure_lines, as_json=json)

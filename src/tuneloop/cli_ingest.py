@@ -61,6 +61,7 @@ def _summary(files: list[str], reports: list[Any], lake: str, letters: Path) -> 
         for reason, n in report.by_reason.items():
             by_reason[reason] = by_reason.get(reason, 0) + n
     totals = {name: sum(row[name] for row in rows) for name in TOTALS}
+    by_reason = dict(sorted(by_reason.items()))
     rest = {"by_reason": by_reason, "lake": lake, "dead_letter": str(letters), "files": rows}
     return totals | rest
 

@@ -1,13 +1,12 @@
 """Take a person out of everything that was written, and say who learned from them.
 
 The order is such that a killed erasure, run again, finishes: what learned is looked up and
-recorded first, artefacts go before the lake. Weights are not changed: an adapter that learned
-from a person is listed, and it is for people to retire it.
+recorded first, artefacts and copies go before the lake, which alone knows what is theirs. Weights
+are not changed: an adapter that learned from a person is listed, and it is for people to retire it.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,21 +14,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneloop.artefacts import erasures
-from tuneloop.artefacts.mentions import Needles, mentions, rows_that_mention
+from tuneloop.artefacts import erasures, holdings
+from tuneloop.artefacts.holdings import KEPT, file_of
+from tuneloop.artefacts.mentions import Needles, distinct, mentions, tell_apart
 from tuneloop.artefacts.stage import Progress
 from tuneloop.artefacts.store import Artefact, Store
+from tuneloop.artefacts.without import WRITABLE, write_without
 from tuneloop.errors import DataError
 from tuneloop.lineage import subject_report
 
 if TYPE_CHECKING:
-    from tuneloop.lake.erase import Theirs
+    from tuneloop.lake.erase import Person, Theirs
 
-MARK = "[erased]"
 BURIED_WHOLE = frozenset({"report"})
 """Pages show rows without their ids: they go with what they show, and can be rendered again."""
-KEPT = frozenset({"sft", "dpo"})
-"""Weights: listed, not changed."""
+OURS = frozenset(
+    {"blobs", "digests", "manifests", "aliases", "runs", "erased", "erasures", "lakes", "work",
+     "reports"}
+)  # fmt: skip
+"""What a store holds; whatever else lies in its folder somebody put there."""
 
 
 @dataclass
@@ -38,29 +41,36 @@ class Erasure:
 
     Args:
         store: The store that is cleaned.
-        tenant: Whose user it is.
-        keys: All names under which the person may be recorded: hashed and as given.
-        raw: The id as it was given, which may stand in dead letters.
+        person: Who is erased.
+        raw: The id as it was given.
     """
 
     store: Store
-    tenant: str
-    keys: frozenset[str]
+    person: Person
     raw: str
     reason: str = "the person asked for it"
     lakes: dict[str, Theirs] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+    golden: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def recorded(self) -> frozenset[str]:
         """The names that may stay, in records and tombstones: not the id as it was given."""
-        return self.keys - {self.raw} or self.keys
+        return self.person.keys - {self.raw} or self.person.keys
 
-    @property
-    def needles(self) -> Needles:
-        """What every file is searched for."""
-        ids = {i for t in self.lakes.values() for i in t.interactions | t.feedback}
-        texts = {text for t in self.lakes.values() for text in t.texts}
-        return Needles.of({*self.keys, self.raw}, ids, texts)
+    def needles(self, *more: str, shared: bool = False) -> Needles:
+        """Return what files are searched for.
+
+        Args:
+            more: Further ids.
+            shared: Also for ids of theirs that other tenants use, too.
+        """
+        every = self.lakes.values()
+        ids = {key for key in self.person.keys if distinct(key)}
+        ids |= {i for theirs in every for i in theirs.interactions | theirs.feedback}
+        if not shared:
+            ids -= {i for theirs in every for i in theirs.shared}
+        return Needles.of({*ids, *more}, self.told, tenant=self.person.tenant)
 
 
 def erase(
@@ -69,52 +79,58 @@ def erase(
     """Remove a person from the lakes and every artefact; return what was done.
 
     Returns:
-        `lakes` (uri, rows, versions), `artefacts` (kind, digest, rewritten_as), `adapters`,
-        `decisions`, `generations` (who learned from them; see `lineage.subject_report`), `files`
-        (copies and caches removed), `mentions` (what still mentions them: should be empty).
+        `lakes` (uri, rows, versions), `artefacts` (kind, digest, rewritten_as), `golden` (prompts
+        made from their events, by digest of the set), `adapters`, `decisions`, `generations` (who
+        learned from them; see `lineage.subject_report`), `files` (copies and caches removed or
+        written anew), `mentions` (what still mentions them: should be empty).
 
     Raises:
         DataError: if nobody of that name is known anywhere.
     """
     from tuneloop.lake.erase import erase_rows, find_rows
 
-    store = erasure.store
-    for uri in _all_lakes(store, lakes):
+    store, person = erasure.store, erasure.person
+    every = _all_lakes(store, lakes)
+    for uri in every:
         progress.start(f"erase: look into {uri}")
-        erasure.lakes[uri] = find_rows(uri, erasure.tenant, erasure.keys)
+        erasure.lakes[uri] = find_rows(uri, person)
     learned = _learned(erasure)
-    needles = erasure.needles
-    touched = list(_touched(store, needles, progress))
+    erasure.told = _told(erasure)
+    touched = list(_touched(erasure, progress))
     n_rows = sum(len(theirs) for theirs in erasure.lakes.values())
-    if not (n_rows or touched or learned["adapters"]):
+    if not (n_rows or touched or learned["adapters"] or _erased_before(erasure, every)):
         raise DataError(
-            f"nobody named {erasure.raw!r} is known to tenant {erasure.tenant!r}",
+            f"nobody named {erasure.raw!r} is known to tenant {person.tenant!r}",
             where=store.root,
-            hint="--tenant says whose user it is; --lake names lakes outside the store",
+            hint="--tenant says whose user it is; --lake names lakes outside the store; people "
+            "are found by the key of the pseudonyms that their events were taken in with",
         )
     report: dict[str, Any] = {
         "subject_keys": sorted(erasure.recorded),
-        "tenant": erasure.tenant,
+        "tenant": person.tenant,
         "reason": erasure.reason,
         "dry_run": dry_run,
         "when": datetime.now(UTC).isoformat(),
         "lakes": [_lake_row(uri, theirs) for uri, theirs in erasure.lakes.items() if len(theirs)],
-        "artefacts": [{"kind": a.kind, "digest": a.digest} for a in touched],
+        "artefacts": [{"kind": a.kind, "digest": a.digest} for a, _ in touched],
+        "golden": [{"digest": d, "prompts": sorted(ids)} for d, ids in erasure.golden.items()],
         **learned,
     }
     if dry_run:
         return report
     now = datetime.fromisoformat(report["when"])
     report["record"] = erasures.new_record(now)
-    erasures.record(store, report["record"], report)  # killed from here on, it knows who learned
-    report["artefacts"] = _clean(erasure, touched, needles, now, progress)
-    for row in report["lakes"]:
-        row["version_before"], row["version_after"] = erase_rows(
-            row["uri"], erasure.lakes[row["uri"]]
-        )
+    begun = report | {"golden": []}  # ids of prompts are made of those of events
+    erasures.record(store, report["record"], begun)  # killed from here on, it knows who learned
+    report["artefacts"] = _clean(erasure, touched, now, progress)
+    needles = erasure.needles(*filter(distinct, set().union(*erasure.golden.values())))
     report["files"] = _clean_files(store, needles, progress)
-    report["mentions"] = search(store, needles, erasure.lakes, progress)
-    erasures.record(store, report["record"], report)
+    rows = {row["uri"]: row for row in report["lakes"]}
+    for uri in every:
+        before, after = erase_rows(uri, person, erasure.told)
+        rows.get(uri, {}).update(version_before=before, version_after=after)
+    report["mentions"] = search(store, needles, every, progress)
+    erasures.record(store, report["record"], report | {"golden": []})
     progress.done(f"{n_rows} events, {len(touched)} artefacts")
     return report
 
@@ -145,17 +161,36 @@ def _all_lakes(store: Store, named: Iterable[str]) -> list[str]:
     folder = store.local_root / "lakes" if store.local_root else None
     for log in sorted(folder.glob("*/*/*/_delta_log")) if folder else ():
         found.setdefault(str(log.parent.resolve()), None)
-    return [uri for uri in found if "://" in uri or Path(uri).is_dir()]
+    return [uri for uri in found if "://" in uri or (Path(uri) / "_delta_log").is_dir()]
 
 
 def _learned(erasure: Erasure) -> dict[str, Any]:
     """Return who learned from the person, under any of their keys."""
     whole: dict[str, list[Any]] = {"adapters": [], "decisions": [], "generations": []}
-    for key in sorted(erasure.keys):
+    for key in sorted(erasure.person.keys):
         report = subject_report(erasure.store, key)
         for name, rows in whole.items():
             rows += [row for row in report[name] if row not in rows]
     return whole
+
+
+def _told(erasure: Erasure) -> set[str]:
+    """Return what the person wrote, raw and redacted, as far as nobody else wrote the same."""
+    from tuneloop.lake.erase import told_by_others
+
+    theirs, others = holdings.texts_held(erasure.store, erasure.needles(shared=True))
+    theirs |= {text for known in erasure.lakes.values() for text in known.texts}
+    for uri, known in erasure.lakes.items():
+        others |= told_by_others(uri, known, theirs)
+    return tell_apart(theirs, others)
+
+
+def _erased_before(erasure: Erasure, lakes: list[str]) -> bool:
+    from tuneloop.lake.erase import erased_marks
+    from tuneloop.lake.rows import mark
+
+    marks = {mark("person", erasure.person.tenant, key) for key in erasure.person.keys}
+    return any(marks & set(erased_marks(uri)) for uri in lakes)
 
 
 def _lake_row(uri: str, theirs: Theirs) -> dict[str, Any]:
@@ -166,122 +201,100 @@ def _lake_row(uri: str, theirs: Theirs) -> dict[str, Any]:
     }
 
 
-def _touched(store: Store, needles: Needles, progress: Progress) -> Iterator[Artefact]:
+def _touched(erasure: Erasure, progress: Progress) -> Iterator[tuple[Artefact, Needles]]:
     """Yield artefacts that hold something of the person, and pages that show such ones."""
+    store, plain = erasure.store, erasure.needles()
     hit: set[str] = set()
-    for kind in sorted(_kinds(store), key=lambda kind: kind in BURIED_WHOLE):
-        if kind in KEPT:
-            continue
-        for artefact in store.list_artefacts(kind):
+    last = ("golden", "evaluate", "decide", "report")  # after what they are made from
+    for kind in [k for k in holdings.kinds(store) if k not in last] + list(last):
+        for artefact in store.list_artefacts(kind) if kind not in KEPT else ():
             progress.start(f"erase: look into {kind} {artefact.digest[:12]}")
             if erasures.tombstone(store, artefact.digest) or artefact.digest in hit:
                 continue
+            needles = _needles_for(erasure, artefact, plain)
             shows = any(parent.digest in hit for parent in artefact.manifest.parents)
-            if (kind in BURIED_WHOLE and shows) or _holds(artefact, needles):
+            files = (file_of(artefact, name) for name in artefact.manifest.files)
+            if (kind in BURIED_WHOLE and shows) or any(mentions(f, needles) for f in files):
+                if kind == "golden":
+                    found = holdings.golden_prompts(artefact, needles)
+                    erasure.golden[artefact.digest] = found
                 hit.add(artefact.digest)
-                yield artefact
+                yield artefact, needles
 
 
-def _kinds(store: Store) -> list[str]:
-    return sorted({path.split("/")[1] for path in store.list_paths("manifests")})
+def _needles_for(erasure: Erasure, artefact: Artefact, plain: Needles) -> Needles:
+    """Return what to look for in one artefact.
 
-
-def _holds(artefact: Artefact, needles: Needles) -> bool:
-    folder = artefact.folder()
-    return any(mentions(folder / name, needles) for name in artefact.manifest.files)
+    Ids that other tenants use, too, only where the artefact is of this one; golden prompts only
+    in what was made with that golden set.
+    """
+    store, person = erasure.store, erasure.person
+    if artefact.kind == "lake":
+        return erasure.needles(*person.aliases)
+    made_with = holdings.goldens_above(store, artefact)
+    golden = {id for digest in made_with for id in erasure.golden.get(digest, ())}
+    shared = any(theirs.shared for theirs in erasure.lakes.values())
+    if shared and person.tenant in holdings.tenants(store, artefact):
+        return erasure.needles(*golden, shared=True)
+    return erasure.needles(*golden) if golden else plain
 
 
 def _clean(
-    erasure: Erasure, touched: list[Artefact], needles: Needles, now: datetime, progress: Progress
+    erasure: Erasure, touched: list[tuple[Artefact, Needles]], now: datetime, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Write each artefact anew without the person, then bury it; pages are only buried."""
+    """Write each artefact anew without the person; then bury them all; pages are only buried."""
     store = erasure.store
-    gone = {artefact.digest for artefact in touched}
-    kept = {
-        ref.digest
-        for kind in _kinds(store)
-        for other in store.list_artefacts(kind)
-        if other.digest not in gone and not erasures.tombstone(store, other.digest)
-        for ref in other.manifest.files.values()
-    }
     rows = []
-    for artefact in touched:
-        progress.start(f"erase: write {artefact.kind} {artefact.digest[:12]} anew")
+    for artefact, needles in touched:
         left = None
         if artefact.kind not in BURIED_WHOLE:
+            progress.start(f"erase: write {artefact.kind} {artefact.digest[:12]} anew")
             work = store.work / "erasing" / artefact.digest
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
-            files = {n: _without(artefact.path(n), work / n, needles)
+            files = {n: write_without(artefact.path(n), work / n, needles)
                      for n in artefact.manifest.files}  # fmt: skip
-            new = erasures.rewrite(store, artefact, files)
+            left = erasures.rewrite(store, artefact, files).digest
             shutil.rmtree(work)
-            left = new.digest
-            kept |= {ref.digest for ref in new.manifest.files.values()}
+        rows.append({"kind": artefact.kind, "digest": artefact.digest, "rewritten_as": left})
+    for artefact, row in zip((artefact for artefact, _ in touched), rows, strict=True):
         stone = erasures.Erased(
             digest=artefact.digest, kind=artefact.kind, key=artefact.manifest.key, when=now,
-            reason=erasure.reason, rewritten_as=left,
+            reason=erasure.reason, rewritten_as=row["rewritten_as"],
         )  # fmt: skip
-        erasures.bury(store, artefact, stone, keep=kept)
-        rows.append({"kind": artefact.kind, "digest": artefact.digest, "rewritten_as": left})
+        erasures.bury(store, stone)
+    erasures.sweep(store)
     return rows
 
 
-def _without(source: Path, target: Path, needles: Needles) -> Path:
-    """Write a file without what mentions the person: rows, lines, elements."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.suffix == ".parquet":
-        _table_without(source, target, needles)
-    elif source.suffix == ".json":
-        body = _json_without(json.loads(source.read_text("utf-8")), needles)
-        target.write_text(json.dumps(body, ensure_ascii=False, sort_keys=True), "utf-8")
-    else:
-        with source.open("rb") as lines, target.open("wb") as out:
-            for line in lines:
-                if not needles.found_in(line):
-                    out.write(line)
-    return target
-
-
-def _table_without(source: Path, target: Path, needles: Needles) -> None:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with (
-        pq.ParquetFile(source) as table,
-        pq.ParquetWriter(target, table.schema_arrow, compression="zstd") as writer,
-    ):
-        for group in range(table.num_row_groups):
-            rows = table.read_row_group(group)
-            hits = np.zeros(len(rows), dtype=bool)
-            for column in rows.columns:
-                hits |= rows_that_mention(column, needles)
-            writer.write_table(rows.filter(pa.array(~hits)))
-
-
-def _json_without(value: Any, needles: Needles) -> Any:
-    """Return JSON without list elements that mention the person; else the mention is marked."""
-    if not needles.hit(value):
-        return value
-    if isinstance(value, list):
-        return [_json_without(v, needles) for v in value
-                if not needles.hit(v) or isinstance(v, list)]  # fmt: skip
-    if isinstance(value, dict):
-        return {k: _json_without(v, needles) for k, v in value.items() if not needles.hit(k)}
-    return MARK
-
-
 def _clean_files(store: Store, needles: Needles, progress: Progress) -> list[str]:
-    """Remove copies for people and work in progress that mention the person."""
+    """Remove copies for people, caches and work in progress that mention the person.
+
+    Vectors of texts say what the texts do, and not whose: all of them go. Of files that somebody
+    else put into the store's folder, what can be read without the mention stays.
+    """
     removed = []
-    folders = [(store.local_root or store.work) / "reports", store.work]
-    for folder in folders:
+    root = store.local_root
+    for path in [root / "blobs" / name for name in erasures.orphans(store)] if root else ():
+        if mentions(path, needles):  # a killed stage's
+            path.unlink()
+            removed.append(str(path))
+    for cache in (store.work / "encoder", *sorted(store.work.rglob("vectors"))):
+        if cache.is_dir():
+            shutil.rmtree(cache)
+            removed.append(str(cache))
+    folders = [(root or store.work) / "reports", store.work]
+    foreign = sorted(p for p in root.iterdir() if p.name not in OURS) if root else []
+    for folder in (*folders, *foreign):
         progress.start(f"erase: look into {folder.name}")
-        for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        for path in sorted([folder, *folder.rglob("*")]):
             if path.is_file() and mentions(path, needles):
-                path.unlink()
                 removed.append(str(path))
+                if folder in foreign and path.suffix in WRITABLE:
+                    partial = path.with_name(f".{path.name}{path.suffix}")
+                    write_without(path, partial, needles).replace(path)
+                else:
+                    path.unlink()
     return removed
 
 
@@ -298,7 +311,10 @@ def erasure_lines(report: dict[str, Any]) -> list[str]:
         left = row.get("rewritten_as")
         end = f", rewritten as {left[:12]}" if left else ""
         lines.append(f"{would} from {row['kind']} {row['digest'][:12]}{end}")
-    lines += [f"{would} {path}" for path in report.get("files", [])]
+    lines += [f"{would} {path}, or them from it" for path in report.get("files", [])]
+    if prompts := {id for row in report["golden"] for id in row["prompts"]}:
+        lines += ["", "golden prompts made of theirs; take the lines out of your golden file:"]
+        lines += [f"  {id}" for id in sorted(prompts)]
     if report["adapters"]:
         lines += ["", "learned from them, and still do:"]
         lines += [f"  adapter {row['kind']} {row['digest'][:12]}" for row in report["adapters"]]

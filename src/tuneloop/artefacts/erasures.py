@@ -54,20 +54,39 @@ def rewrite(store: Store, artefact: Artefact, files: Mapping[str, Path]) -> Arte
     return store.commit(draft, files)
 
 
-def bury(store: Store, artefact: Artefact, stone: Erased, *, keep: set[str]) -> None:
-    """Put the tombstone, then delete the artefact's blobs but those in `keep`, and its checkout.
-
-    In this order a crash in between leaves nothing that could be read: the command run again
-    deletes the rest.
-    """
+def bury(store: Store, stone: Erased) -> None:
+    """Put a tombstone: from now on the artefact cannot be had."""
     store.put(f"erased/{stone.digest}.json", stone.model_dump_json(indent=1).encode())
-    for ref in artefact.manifest.files.values():
-        if ref.digest not in keep:
-            store.delete(f"blobs/{ref.digest}")
-    folder = store.work / "checkouts" / artefact.digest
-    for path in folder.rglob("*") if folder.is_dir() else ():
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(store: Store) -> None:
+    """Delete the files of all that is buried, where nothing else has them, and its checkouts."""
+    live, dead = _blobs(store)
+    for blob in sorted(dead - live):
+        store.delete(f"blobs/{blob}")
+    for path in store.list_paths("erased"):
+        folder = store.work / "checkouts" / Path(path).stem
+        for held in folder.rglob("*") if folder.is_dir() else ():
+            held.chmod(0o755 if held.is_dir() else 0o644)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def orphans(store: Store) -> list[str]:
+    """Return the blobs that no artefact refers to: a stage was killed before its commit."""
+    live, dead = _blobs(store)
+    held = {path.split("/")[1] for path in store.list_paths("blobs")}
+    return sorted(held - live - dead)
+
+
+def _blobs(store: Store) -> tuple[set[str], set[str]]:
+    """Return the blobs of artefacts that can be had, and of those that are buried."""
+    live: set[str] = set()
+    dead: set[str] = set()
+    for kind in sorted({path.split("/")[1] for path in store.list_paths("manifests")}):
+        for artefact in store.list_artefacts(kind):
+            side = dead if tombstone(store, artefact.digest) else live
+            side.update(ref.digest for ref in artefact.manifest.files.values())
+    return live, dead
 
 
 def replay(store: Store, artefact: Artefact) -> Artefact | None:

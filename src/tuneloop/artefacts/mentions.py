@@ -2,69 +2,91 @@
 
 from __future__ import annotations
 
+import gzip
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CHUNK = 16 * 1024 * 1024
 MIN_WORD = 8
+
+_ID_FIELD = r"(?:\w*_)?ids?"
+_ID_NAME = re.compile(rf"{_ID_FIELD}|subject_key|detail")
 
 
 @dataclass(frozen=True)
 class Needles:
     """Ids and texts of one person.
 
+    Long ids stand alone: `user-111` is not found in `user-1112`. Short ones, and ordinary words,
+    count only as the whole value of a field that holds ids: "17" is many things, and so is "user".
+
     Attributes:
-        words: Ids; they stand alone: `user-111` is not found in `user-1112`. Short ones count
-            only as a whole value, or in quotes: "17" is many things.
-        sieve: RE2 pattern of all of them, for the first look.
-        pattern: The same with the bounds of words, for the second.
+        words: All ids, as whole values of columns that hold ids.
+        pattern: RE2 pattern of everything, for whatever can be read as text.
         longest: Bytes of the longest.
+        tenant: In tables that say whose a row is, only rows of this one count; None: any.
     """
 
     LEAST_CHARS: ClassVar[int] = 24
     MOST_CHARS: ClassVar[int] = 64
 
     words: frozenset[str]
-    sieve: str
-    pattern: re.Pattern[bytes]
+    pattern: str
     longest: int
+    tenant: str | None = None
 
     @classmethod
-    def of(cls, keys: Iterable[str], ids: Iterable[str] = (), texts: Iterable[str] = ()) -> Needles:
-        """Return what is looked for.
+    def of(
+        cls,
+        ids: Iterable[str],
+        texts: Iterable[str] = (),
+        *,
+        tenant: str | None = None,
+    ) -> Needles:
+        """Return what is looked for; texts below `LEAST_CHARS` characters may be anybody's."""
+        words = frozenset(ids)
+        told = {text for text in texts if len(text) >= cls.LEAST_CHARS}
+        alone = sorted({form for word in words if distinct(word) for form in _forms(word)})
+        held = sorted({form for word in words if not distinct(word) for form in _forms(word)})
+        forms = sorted({form for text in told for form in _forms(text)})
+        parts = []
+        if alone:
+            parts.append(rf"(?:^|[^\w-])(?:{_any(alone)})(?:[^\w-]|$)")
+        if held:
+            mark = r'\\*"'  # within JSON within JSON, too
+            begin = rf"(?:\[(?:\s*{mark}[^\"]*{mark}\s*,)*\s*)?"
+            parts.append(rf"{mark}{_ID_FIELD}{mark}\s*:\s*{begin}{mark}(?:{_any(held)}){mark}")
+        if forms:
+            parts.append(_any(forms))
+        longest = max((len(form.encode()) for form in (*alone, *held, *forms)), default=1)
+        return cls(words, "|".join(parts), longest + 64, tenant)
 
-        Texts below `LEAST_CHARS` characters may be anybody's; of longer ones the beginning, up to
-        `MOST_CHARS`, is looked for.
+    def hits(self, column: Any, *, ids: bool = False) -> Any:
+        """Return, one a row of a string or binary column, whether it mentions one of them.
+
+        Args:
+            column: An Arrow array.
+            ids: Its values are ids: equal to one of any length is a mention.
         """
-        words = frozenset([*keys, *ids])
-        begun = {text[: cls.MOST_CHARS] for text in texts if len(text) >= cls.LEAST_CHARS}
-        forms = sorted({form for text in begun for form in _forms(text)})
-        parts = [_bounded(word) for word in sorted(words)]
-        parts += [re.escape(form.encode()) for form in forms]
-        longest = max((len(form.encode()) for form in [*words, *forms]), default=1)
-        sieve = "|".join(re.escape(form) for form in [*sorted(words), *forms])
-        return cls(words, sieve, re.compile(b"|".join(parts) or rb"(?!)"), longest + 2)
-
-    def hits(self, column: Any) -> Any:
-        """Return, one a row of a string or binary column, whether it mentions one of them."""
         import numpy as np
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        if not self.sieve:
-            return np.zeros(len(column), dtype=bool)
-        found = pc.match_substring_regex(column, self.sieve).fill_null(False)
-        found = found.to_numpy(zero_copy_only=False).copy()
-        for i in np.flatnonzero(found).tolist():
-            value = column[i].as_py()
-            if value in self.words:
-                continue
-            data = value if isinstance(value, bytes) else value.encode("utf-8", "replace")
-            found[i] = self.pattern.search(data) is not None
+        found = np.zeros(len(column), dtype=bool)
+        if self.pattern:
+            match = pc.match_substring_regex(column, self.pattern).fill_null(False)
+            found |= match.to_numpy(zero_copy_only=False)
+        if ids and self.words and not pa.types.is_binary(column.type):
+            equal = pc.is_in(column, pa.array(sorted(self.words), column.type))
+            found |= equal.fill_null(False).to_numpy(zero_copy_only=False)
         return found
 
     def found_in(self, data: bytes) -> bool:
@@ -73,42 +95,78 @@ class Needles:
 
         return bool(self.hits(pa.array([data], pa.large_binary()))[0])
 
-    def hit(self, value: Any) -> bool:
-        """Return whether a JSON value is, holds or quotes one."""
-        return self.found_in(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    def hit(self, value: Any, key: str = "") -> bool:
+        """Return whether a JSON value, held under this key, is, holds or quotes one."""
+        told = json.dumps({key: value} if key else value, ensure_ascii=False)
+        return self.found_in(told.encode("utf-8", "replace"))
 
 
-def _bounded(word: str) -> bytes:
-    escaped = re.escape(word.encode())
-    if len(word) < MIN_WORD:
-        return rb'"' + escaped + rb'"'
-    return rb"(?<![\w-])" + escaped + rb"(?![\w-])"
+def distinct(word: str) -> bool:
+    """Return whether a word says who is meant wherever it stands."""
+    return len(word) >= MIN_WORD and not word.isalpha()
 
 
-def _forms(text: str) -> Iterator[str]:
-    """Yield a text as it lies in plain files, JSON and HTML."""
-    yield text
-    yield json.dumps(text, ensure_ascii=False)[1:-1]
-    yield json.dumps(text)[1:-1]
-    yield html.escape(text)
+def tell_apart(texts: Iterable[str], others: Collection[str]) -> set[str]:
+    """Return the shortest beginnings of texts that begin no other's; a text all share is left out.
+
+    Args:
+        texts: What one person wrote.
+        others: What everybody else did.
+    """
+    found = set()
+    left = set(texts)
+    for most in (Needles.MOST_CHARS, 4 * Needles.MOST_CHARS, 32 * Needles.MOST_CHARS):
+        theirs = {text[:most] for text in others}
+        apart = {text for text in left if text[:most] not in theirs}
+        found |= {text[:most] for text in apart}
+        left -= apart
+    return found
+
+
+def _any(forms: list[str]) -> str:
+    return "|".join(_escaped(form) for form in forms)
+
+
+def _escaped(form: str) -> str:
+    """Return a text for RE2, which knows fewer escapes than `re.escape` makes."""
+    return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", form)
+
+
+def _forms(text: str) -> set[str]:
+    """Return a text as it lies in plain files, JSON, JSON within JSON, and HTML."""
+    plain = json.dumps(text, ensure_ascii=False)[1:-1]
+    return {
+        text, plain, json.dumps(text)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1],
+        html.escape(text), html.escape(text, quote=False),
+    }  # fmt: skip
 
 
 def mentions(path: Path, needles: Needles) -> bool:
     """Return whether a file mentions one of them; tables are read column by column."""
-    if path.suffix == ".parquet" or _starts_with(path, b"PAR1"):
-        return any(_table_mentions(batch, needles) for batch in _table(path))
-    tail = b""
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
+        begin = file.read(8)
+    if path.suffix == ".parquet" or begin.startswith(b"PAR1"):
+        return any(rows_of_theirs(batch, needles).any() for batch in _table(path))
+    if path.suffix == ".arrow" and (batches := _stream(path)) is not None:
+        return any(rows_of_theirs(batch, needles).any() for batch in batches)
+    tail = b""
+    with _opened(path, begin) as data:
+        while chunk := data.read(CHUNK):
             if needles.found_in(tail + chunk):
                 return True
             tail = (tail + chunk)[-needles.longest :]
     return False
 
 
-def _starts_with(path: Path, magic: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(magic)) == magic
+def _opened(path: Path, begin: bytes) -> IO[bytes] | Any:
+    """Open a file for its contents, also a packed one."""
+    import pyarrow as pa
+
+    if begin.startswith(b"\x1f\x8b"):
+        return gzip.open(path)
+    if begin.startswith(b"\x28\xb5\x2f\xfd"):
+        return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+    return path.open("rb")
 
 
 def _table(path: Path) -> Iterator[Any]:
@@ -118,11 +176,32 @@ def _table(path: Path) -> Iterator[Any]:
         yield from file.iter_batches(batch_size=8_192)
 
 
-def _table_mentions(batch: Any, needles: Needles) -> bool:
-    return any(rows_that_mention(column, needles).any() for column in batch.columns)
+def _stream(path: Path) -> list[pa.RecordBatch] | None:
+    """Return the batches of an Arrow stream, None where it is none or was cut off."""
+    import pyarrow as pa
+
+    try:
+        with pa.OSFile(str(path)) as file:
+            return list(pa.ipc.open_stream(file))
+    except pa.ArrowInvalid:
+        return None
 
 
-def rows_that_mention(column: Any, needles: Needles) -> Any:
+def rows_of_theirs(table: Any, needles: Needles) -> Any:
+    """Return, one a row of an Arrow table or batch, whether it mentions one of them."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    hits = np.zeros(table.num_rows, dtype=bool)
+    for name in table.schema.names:
+        hits |= rows_that_mention(table[name], needles, name)
+    if needles.tenant is not None and "tenant" in table.schema.names:
+        same = pc.equal(table["tenant"], needles.tenant).fill_null(True)
+        hits &= same.to_numpy(zero_copy_only=False) if hasattr(same, "type") else same.to_numpy()
+    return hits
+
+
+def rows_that_mention(column: Any, needles: Needles, name: str = "") -> Any:
     """Return, one a row of an Arrow column of any type, whether it mentions one of them."""
     import numpy as np
     import pyarrow as pa
@@ -130,15 +209,26 @@ def rows_that_mention(column: Any, needles: Needles) -> Any:
 
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
-    n = len(column)
-    if pa.types.is_struct(column.type):
-        parts = [rows_that_mention(part, needles) for part in column.flatten()]
+    kind, n = column.type, len(column)
+    if pa.types.is_dictionary(kind):
+        return rows_that_mention(column.dictionary_decode(), needles, name)
+    if pa.types.is_struct(kind):
+        parts = [
+            rows_that_mention(part, needles, inner.name)
+            for part, inner in zip(column.flatten(), kind, strict=True)
+        ]
         return np.any(parts, axis=0) if parts else np.zeros(n, dtype=bool)
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        inner = rows_that_mention(column.flatten(), needles)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
+        if pa.types.is_map(kind):
+            column = column.cast(pa.list_(pa.struct([kind.key_field, kind.item_field])))
+        inner = rows_that_mention(column.flatten(), needles, name)
         hits = np.zeros(n, dtype=bool)
         hits[pc.list_parent_indices(column).to_numpy()[inner]] = True
         return hits
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return np.zeros(n, dtype=bool)
-    return needles.hits(column)
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return rows_that_mention(column.cast(pa.large_string()), needles, name)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return needles.hits(column, ids=_ID_NAME.fullmatch(name) is not None)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return needles.hits(column)
+    return np.zeros(n, dtype=bool)

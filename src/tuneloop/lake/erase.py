@@ -17,6 +17,8 @@ from pydantic_core import from_json
 from tuneloop.artefacts.mentions import Needles
 from tuneloop.lake import table as lake_table
 from tuneloop.lake.letters import default_letters
+from tuneloop.lake.pseudonyms import PREFIX
+from tuneloop.lake.rows import mark
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -27,37 +29,59 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Person:
+    """Who is erased.
+
+    Attributes:
+        tenant: Whose user.
+        keys: All names they may have in a lake: hashed, and as it was given.
+        aliases: Their hashed names where records that could not be read were refused: whose user
+            they speak of was not known.
+    """
+
+    tenant: str
+    keys: frozenset[str]
+    aliases: frozenset[str] = frozenset()
+
+
 @dataclass
 class Theirs:
     """What in one lake belongs to a person of one tenant.
 
     Interactions of their sessions that name nobody are theirs too; so is all feedback they gave
     and all feedback on what is theirs.
+
+    Attributes:
+        found: Which of the person's names the lake has.
+        shared: Ids of theirs, or names they have, that another tenant uses too.
     """
 
-    tenant: str
-    keys: frozenset[str]
+    person: Person
     interactions: set[str] = field(default_factory=set)
     feedback: set[str] = field(default_factory=set)
     sessions: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
+    found: set[str] = field(default_factory=set)
+    shared: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.interactions) + len(self.feedback)
 
 
-def find_rows(uri: str, tenant: str, keys: Iterable[str]) -> Theirs:
-    """Return what in the newest version of a lake belongs to the person with these keys."""
-    theirs = Theirs(tenant, frozenset(keys))
+def find_rows(uri: str, person: Person) -> Theirs:
+    """Return what in the newest version of a lake belongs to the person."""
+    theirs = Theirs(person)
     table = lake_table.open_table(uri)
     if table is None:
         return theirs
     for batch in _batches(table, theirs, "interaction"):
-        named = batch.filter(pc.is_in(batch["subject_key"], pa.array(sorted(theirs.keys))))
+        named = batch.filter(pc.is_in(batch["subject_key"], pa.array(sorted(person.keys))))
         _add_interactions(theirs, named)
+        theirs.found |= set(named["subject_key"].to_pylist())
         theirs.sessions |= set(named["session_id"].drop_null().to_pylist())
     if theirs.sessions:
-        sessions = pa.array(sorted(theirs.sessions), pa.string())
+        sessions = _values(theirs.sessions)
         for batch in _batches(table, theirs, "interaction"):
             nameless = pc.is_null(batch["subject_key"])
             mask = pc.and_(nameless, pc.is_in(batch["session_id"], sessions))
@@ -70,44 +94,51 @@ def find_rows(uri: str, tenant: str, keys: Iterable[str]) -> Theirs:
             if _is_theirs(theirs, kind, target, payload):
                 theirs.feedback.add(id)
                 theirs.texts |= set(_long_texts(from_json(payload)))
-    _forget_common_texts(table, theirs)
+    _note_shared(table, theirs)
     return theirs
 
 
-def erase_rows(uri: str, theirs: Theirs) -> tuple[int, int]:
-    """Rewrite the table without these rows; return the version that was, and the one that is.
+def erase_rows(uri: str, person: Person, texts: Iterable[str] = ()) -> tuple[int, int]:
+    """Rewrite the table without a person; return the version that was, and the one that is.
 
-    One commit replaces the contents; then files nobody refers to are deleted, and the log up to
-    a checkpoint, since its statistics hold the smallest and largest texts. Versions go on
-    counting: an old number is never another table.
+    Dead letters go that hold one of `texts`, or an id.
+
+    Marks that keep them out come first. One commit replaces the contents; then files nobody
+    refers to are deleted, and the log up to a checkpoint, since its statistics hold the smallest
+    and largest texts. Versions go on counting: an old number is never another table. Killed at
+    any point and run again, it finishes.
     """
     from deltalake import DeltaTable, WriterProperties, write_deltalake
 
-    with lake_table.writers_lock(uri):
+    with lake_table.writers_lock(uri), lake_table.scratch(uri):
+        theirs = find_rows(uri, person)  # what was taken in meanwhile, too
         table = lake_table.open_table(uri)
         if table is None:
             return 0, 0
         before = table.version()
-        dataset = table.to_pyarrow_dataset()  # here: not from within the writer's runtime
-        reader = pa.RecordBatchReader.from_batches(lake_table.SCHEMA, _others(dataset, theirs))
-        write_deltalake(
-            uri,
-            reader,
-            mode="overwrite",
-            writer_properties=WriterProperties(
-                compression="ZSTD", max_row_group_size=lake_table.ROWS_PER_GROUP
-            ),
-        )
+        _mark(uri, theirs)
+        _clean_letters(uri, theirs, texts)
+        if len(theirs):
+            dataset = table.to_pyarrow_dataset()  # here: not from within the writer's runtime
+            batches = _others(dataset, theirs)
+            write_deltalake(
+                uri,
+                pa.RecordBatchReader.from_batches(lake_table.SCHEMA, batches),
+                mode="overwrite",
+                writer_properties=WriterProperties(
+                    compression="ZSTD", max_row_group_size=lake_table.ROWS_PER_GROUP
+                ),
+            )
         DeltaTable(uri).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
         table = DeltaTable(uri)
         table.create_checkpoint()
         _cut_log(uri, table.version())
-        _clean_side(uri, theirs, table.version())
+        _forget_summaries(uri, table.version())
         return before, table.version()
 
 
-def erased_keys(uri: str) -> dict[str, datetime]:
-    """Return tenant/key → when that person was erased: older events of theirs stay out."""
+def erased_marks(uri: str) -> dict[str, datetime]:
+    """Return what remains of people who were erased: mark (see `rows.mark`) → when."""
     data = lake_table.get_object(lake_table.side_objects(uri), lake_table.ERASED)
     known: dict[str, str] = json.loads(data) if data else {}
     return {name: datetime.fromisoformat(when) for name, when in known.items()}
@@ -115,7 +146,7 @@ def erased_keys(uri: str) -> dict[str, datetime]:
 
 def _batches(table: DeltaTable, theirs: Theirs, kind: str) -> Iterator[pa.RecordBatch]:
     dataset = table.to_pyarrow_dataset()
-    wanted = (pc.field("kind") == kind) & (pc.field("tenant") == theirs.tenant)
+    wanted = (pc.field("kind") == kind) & (pc.field("tenant") == theirs.person.tenant)
     yield from dataset.to_batches(columns=COLUMNS, filter=wanted)
 
 
@@ -131,21 +162,37 @@ def _is_theirs(theirs: Theirs, kind: str | None, target: str | None, payload: st
     if kind != "session" and target in theirs.interactions:
         return True
     event = from_json(payload)
-    if event.get("actor", {}).get("id") in theirs.keys:
+    if (actor := event.get("actor", {}).get("id")) in theirs.person.keys:
+        theirs.found.add(actor)
         return True
     value = event.get("value")
     pair = {value.get("winner"), value.get("loser")} if isinstance(value, dict) else set()
     return bool(pair & theirs.interactions)
 
 
-def _forget_common_texts(table: DeltaTable, theirs: Theirs) -> None:
-    """Forget texts that others wrote too: they tell nothing of this person."""
-    needles = Needles.of((), texts=theirs.texts)
-    others: set[str] = set()
+def _note_shared(table: DeltaTable, theirs: Theirs) -> None:
+    ids = {"interaction": theirs.interactions, "feedback": theirs.feedback}
     for batch in _others(table.to_pyarrow_dataset(), theirs):
-        for payload in batch["payload"].filter(needles.hits(batch["payload"])).to_pylist():
-            others |= {text[: Needles.MOST_CHARS] for text in _strings(from_json(payload))}
-    theirs.texts = {text for text in theirs.texts if text[: Needles.MOST_CHARS] not in others}
+        for kind, named in ids.items():
+            same = pc.and_(pc.equal(batch["kind"], kind), pc.is_in(batch["id"], _values(named)))
+            theirs.shared |= set(batch.filter(same)["id"].to_pylist())
+        named_so = pc.is_in(batch["subject_key"], _values(theirs.person.keys))
+        theirs.shared |= set(batch.filter(named_so)["subject_key"].to_pylist())
+
+
+def told_by_others(uri: str, theirs: Theirs, texts: Iterable[str]) -> set[str]:
+    """Return what others in a lake said that begins like one of these texts."""
+    table = lake_table.open_table(uri)
+    needles = Needles.of((), {text[: Needles.MOST_CHARS] for text in texts})
+    found: set[str] = set()
+    for batch in _others(table.to_pyarrow_dataset(), theirs) if table else ():
+        for payload in batch["payload"].filter(pa.array(needles.hits(batch["payload"]))):
+            found |= set(_strings(from_json(payload.as_py())))
+    return found
+
+
+def _values(names: Iterable[str]) -> pa.Array:
+    return pa.array(sorted(names), pa.string())
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -171,10 +218,10 @@ def _others(dataset: Any, theirs: Theirs) -> Iterator[pa.RecordBatch]:
     gone = {"interaction": theirs.interactions, "feedback": theirs.feedback}
     names = [field.name for field in lake_table.SCHEMA]
     for batch in dataset.to_batches(columns=names):
-        mask = pc.equal(batch["tenant"], theirs.tenant)
+        mask = pc.equal(batch["tenant"], theirs.person.tenant)
         hit = pa.array([False] * len(batch))
         for kind, ids in gone.items():
-            listed = pc.is_in(batch["id"], pa.array(sorted(ids), pa.string()))
+            listed = pc.is_in(batch["id"], _values(ids))
             hit = pc.or_(hit, pc.and_(pc.equal(batch["kind"], kind), listed))
         kept = batch.filter(pc.invert(pc.and_(mask, hit)))
         yield pa.RecordBatch.from_arrays(kept.cast(lake_table.SCHEMA).columns,
@@ -195,31 +242,42 @@ def _cut_log(uri: str, version: int) -> None:
                 objects.delete(meta["path"])
 
 
-def _clean_side(uri: str, theirs: Theirs, version: int) -> None:
-    """Clean the remembered dead letters, forget summaries of versions that are gone, remember."""
+def _mark(uri: str, theirs: Theirs) -> None:
+    """Remember, as hashes, who was erased and what was theirs."""
+    now = datetime.now(UTC).isoformat()
+    marks = {name: when.isoformat() for name, when in erased_marks(uri).items()}
+    # A name as it was given is hashed only where the lake has it: others could be guessed.
+    known = {key for key in theirs.person.keys if key in theirs.found or key.startswith(PREFIX)}
+    for what, names in (
+        ("person", known), ("interaction", theirs.interactions), ("session", theirs.sessions),
+    ):  # fmt: skip
+        marks |= {mark(what, theirs.person.tenant, name): now for name in names}
+    told = json.dumps(marks, sort_keys=True).encode()
+    lake_table.side_objects(uri).put(lake_table.ERASED, told)
+
+
+def _clean_letters(uri: str, theirs: Theirs, texts: Iterable[str]) -> None:
+    """Clean the remembered dead letters, and those that lie beside a local lake by default."""
     objects = lake_table.side_objects(uri)
-    needles = Needles.of(theirs.keys, theirs.interactions | theirs.feedback, theirs.texts)
+    ids = {*theirs.person.keys, *theirs.person.aliases, *theirs.interactions, *theirs.feedback}
+    needles = Needles.of(ids, texts)
     for path in [str(meta["path"]) for batch in objects.list() for meta in batch]:
         if path.endswith(".dead.jsonl"):
             lines = pa.array(bytes(objects.get(path).bytes()).split(b"\n"), pa.large_binary())
-            objects.put(path, b"\n".join(lines.filter(~needles.hits(lines)).to_pylist()))
-        elif path.startswith("version-") and path != f"version-{version}.json":
-            objects.delete(path)
-    _clean_letters(uri, needles)
-    now = datetime.now(UTC).isoformat()
-    known = {name: when.isoformat() for name, when in erased_keys(uri).items()}
-    known |= {f"{theirs.tenant}/{key}": now for key in theirs.keys}
-    objects.put(lake_table.ERASED, json.dumps(known, sort_keys=True).encode())
-
-
-def _clean_letters(uri: str, needles: Needles) -> None:
-    """Clean the file of dead letters that lies beside a local lake by default."""
-    path = default_letters(uri)
-    if not path.is_file():
+            objects.put(path, b"\n".join(lines.filter(pa.array(~needles.hits(lines))).to_pylist()))
+    beside = default_letters(uri)
+    if not beside.is_file():
         return
-    partial = path.with_name(f".{path.name}.part")
-    with path.open("rb") as file, partial.open("wb") as kept:
-        while lines := file.readlines(4 * 1024 * 1024):
-            held = pa.array(lines, pa.large_binary())
-            kept.writelines(held.filter(~needles.hits(held)).to_pylist())
-    os.replace(partial, path)
+    partial = beside.with_name(f".{beside.name}.part")
+    with beside.open("rb") as file, partial.open("wb") as kept:
+        while some := file.readlines(4 * 1024 * 1024):
+            held = pa.array(some, pa.large_binary())
+            kept.writelines(held.filter(pa.array(~needles.hits(held))).to_pylist())
+    os.replace(partial, beside)
+
+
+def _forget_summaries(uri: str, version: int) -> None:
+    objects = lake_table.side_objects(uri)
+    for path in [str(meta["path"]) for batch in objects.list() for meta in batch]:
+        if path.startswith("version-") and path != f"version-{version}.json":
+            objects.delete(path)

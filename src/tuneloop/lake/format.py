@@ -46,7 +46,8 @@ class Format:
         name: What `--format` takes.
         title: What people call it.
         recognise: From one record: how surely it is this format, 0 … 1. Looks at fields only:
-            1 for names nobody else has together, 0.5 for what is just enough, 0 for another's.
+            1 for names nobody else has together, 0.5 for what is just enough, 0 for another's,
+            below 0 for what speaks against the whole file.
             Records that another format takes for its own (score as high) are ambiguous.
         convert: One record → its events (interactions before the feedback on them). Raises
             UnfitError. Ids are taken from the record, or derived from its content

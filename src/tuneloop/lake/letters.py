@@ -12,7 +12,7 @@ from tuneloop.errors import DataError
 from tuneloop.lake.format import UnfitError
 from tuneloop.lake.parsing import Item
 from tuneloop.lake.pseudonyms import named_in, without_names
-from tuneloop.lake.rows import ERASED, Reader
+from tuneloop.lake.rows import ERASED, Reader, mark
 from tuneloop.lake.tabular import raw_of
 
 RAW_CHARS = 2_000
@@ -39,10 +39,13 @@ class Letters:
         kept = b"" if unfit.reason == ERASED else raw_of(item)
         raw = kept.decode("utf-8", errors="backslashreplace")
         detail = unfit.detail
+        names, tenant = people | named_in(raw), self._reader.tenant
         if pseudonyms := self._reader.pseudonyms:
-            names, tenant = people | named_in(raw), self._reader.tenant
             raw = without_names(raw, names, pseudonyms, tenant)
             detail = without_names(detail, names, pseudonyms, tenant)
+            names = {pseudonyms(tenant, name) for name in names}
+        if any(mark("person", tenant, name) in self._reader.erased for name in names):
+            raw = detail = ""
         self.write(item.number, UnfitError(unfit.reason, detail), raw)
 
     def write(self, number: int, unfit: UnfitError, raw: str) -> None:

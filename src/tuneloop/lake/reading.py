@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tuneloop.artefacts.stage import Progress
 from tuneloop.lake import table as lake_table
-from tuneloop.lake.erase import erased_keys
+from tuneloop.lake.erase import erased_marks
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.letters import RAW_CHARS, Letters, read_letters, write_letters
 from tuneloop.lake.parsing import MAX_RECORD_BYTES, Item
@@ -99,7 +99,7 @@ class Reading:
             source=self.format.name,
             tenant=self.intake.tenant,
             pseudonyms=self.intake.pseudonyms,
-            erased=erased_keys(self.intake.uri),
+            erased=erased_marks(self.intake.uri),
         )
         self.source = Source(name=self.title)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tuneloop.errors import DataError
-from tuneloop.lake.format import Format, Record, formats
+from tuneloop.lake.format import Format, Record, Source, UnfitError, formats
 from tuneloop.lake.parsing import Item
 
 AUTO = "auto"
@@ -74,7 +74,9 @@ def recognise(items: Iterable[Item], *, where: str) -> Recognised:
     (best, first), (next_best, second) = scores[0], scores[1]
     if best < _ENOUGH:
         fields = ", ".join(sorted(records[0])[:12])
-        nearest = f"; nearest is {first.name}" if best else ""
+        least, against = scores[-1]  # a format may say that it must not be this one
+        near = against if least < 0 else first if best else None
+        nearest = f"; nearest is {near.name}{_why_not(near, records)}" if near else ""
         raise DataError(
             f"its format is unknown{nearest}: the first record has {fields or 'no fields'}",
             where=where,
@@ -91,6 +93,18 @@ def recognise(items: Iterable[Item], *, where: str) -> Recognised:
     if best - next_best < _CLOSE:
         note += f"; not for {second.name}, which has {next_best:.0%}"
     return Recognised(first, note)
+
+
+def _why_not(one: Format, records: list[Record]) -> str:
+    source = Source("")
+    for record in records:
+        try:
+            list(one.convert(record, source))
+        except UnfitError as unfit:
+            return f" ({unfit})"
+        except Exception:  # noqa: S112 - as good as any reason to look at the next record
+            continue
+    return ""
 
 
 def _names() -> str:

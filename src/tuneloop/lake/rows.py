@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -56,7 +56,7 @@ class Reader:
         source: Name of the format.
         tenant: Tenant of events that name none.
         pseudonyms: None: people are pseudonyms already.
-        erased: `tenant/key` of people who were erased, and when.
+        erased: Marks (see `mark`) of people who were erased and of what was theirs, and when.
     """
 
     source: str
@@ -86,17 +86,23 @@ class Reader:
             raise UnfitError("schema", f"a value is out of range: {error}") from error
 
     def people(self, event: Event) -> set[str]:
-        """Return how the source names the people in an event."""
+        """Return how the source names the people in an event.
+
+        Reviewers are appointed, and their names may be shown; their addresses may not.
+        """
         actor = event.get("actor")
         names = [event.get("subject_key")]
-        if isinstance(actor, dict) and actor.get("kind", "user") == "user":
-            names.append(actor.get("id"))
+        if isinstance(actor, dict):
+            kind, id = actor.get("kind", "user"), actor.get("id")
+            if kind == "user" or (kind == "reviewer" and "@" in str(id)):
+                names.append(id)
         return {str(name) for name in names if isinstance(name, str | int) and name}
 
     def _refuse_erased(self, data: Event) -> None:
-        for key in self.people(data):
-            when = self.erased.get(f"{data['tenant']}/{key}")
-            if when and data["event_ts"] <= when:
+        named = [("person", data["tenant"], key) for key in self.people(data)]
+        for what, tenant, name in (*named, *_belongs_to(data)):
+            when = self.erased.get(mark(what, tenant, name))
+            if when and (data["event_ts"] <= when or what == "interaction"):
                 raise UnfitError(ERASED, "the person was erased after this")
 
     def _completed(self, event: Event) -> Event:
@@ -127,6 +133,31 @@ def identity(kind: str, tenant: str, id: str, revision: int) -> bytes:
     """Return 16 bytes that stand for an event's identity."""
     text = f"{kind}:{revision}:{len(tenant)}:{tenant}:{id}"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def mark(what: str, tenant: str, name: str) -> str:
+    """Return what remains of a person, session or interaction that was erased: a hash."""
+    text = f"{what}:{len(tenant)}:{tenant}:{name}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def _belongs_to(data: Event) -> Iterator[tuple[str, str, str]]:
+    """Yield the interactions and sessions, as arguments of `mark`, an event goes with.
+
+    Those are itself or, of feedback, what it is about; the session of an interaction that
+    names nobody, too.
+    """
+    tenant, target, value = data["tenant"], data.get("target"), data.get("value")
+    if data.get("type") == "interaction":
+        yield "interaction", tenant, str(data.get("id"))
+        if data.get("subject_key") is None and data.get("session_id") is not None:
+            yield "session", tenant, str(data["session_id"])
+    elif isinstance(target, dict):
+        what = "session" if target.get("kind") == "session" else "interaction"
+        yield what, tenant, str(target.get("id"))
+    if isinstance(value, dict):
+        for side in ("winner", "loser"):
+            yield "interaction", tenant, str(value.get(side))
 
 
 def _as_row(data: Event, names: dict[str, str]) -> Row:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from tuneloop.lake.table import read_columns
+
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
@@ -124,11 +126,7 @@ class Shelf:
     def fill(self, table: DeltaTable) -> None:
         """Put every interaction, and every piece of feedback in its last revision."""
         self._db.execute("BEGIN")
-        # Without reading ahead: by default whole files lie in memory.
-        batches = table.to_pyarrow_dataset().to_batches(
-            columns=_COLUMNS, batch_size=8_192, batch_readahead=1, fragment_readahead=1
-        )
-        for batch in batches:
+        for batch in read_columns(table, _COLUMNS):
             held = {name: batch[name] for name in _COLUMNS}
             held["event_ts"] = held["event_ts"].cast(pa.int64())  # microseconds since 1970
             interactions, feedback = [], []

@@ -49,10 +49,17 @@ GOOD_ONE = (["q"], ["good"], ["bad"])
           "rejected": hh("q", "bad").replace("\n", "\r\n")}, "hh_rlhf"),
         (PAIR | {"conversation_a": chat("q", "bad"), "conversation_b": chat("q", "good"),
                  "winner": "model_b"}, "lmsys_arena"),
+        (PAIR | {"prompt": '["q"]', "response_a": '["bad"]', "response_b": '["good"]',
+                 "winner": "model_b"}, "arena_55k"),
+        ({"prompt": ["q"], "response_a": ["good"], "response_b": ["bad"], "winner_model_a": True,
+          "winner_model_b": False, "winner_both_bad": False}, "arena_55k"),
         ({"question": "q", "chosen": "good", "rejected": "bad", "ds_name": "x"}, "pairwise"),
         ({"input": "q", "chosen": "good", "rejected": "bad", "generations": ["bad", "good"],
           "order": ["A", "B"]}, "pairwise"),
         ({"prompt": "q", "better": "good", "worse": "bad"}, "pairwise"),
+        ({"conversations": [{"from": "human", "value": "q"}],
+          "chosen": {"from": "gpt", "value": "good"}, "rejected": {"from": "gpt", "value": "bad"}},
+         "pairwise"),
         ({"prompt": "q", "left": "bad", "right": "good", "winner": "right"}, "pairwise"),
         ({"question": "q", "response_A": "bad", "response_B": "good", "label": "B>A"}, "pairwise"),
         ({"question": "q", "answer_a": "good", "answer_b": "bad", "verdict": "A>>B"}, "pairwise"),
@@ -131,7 +138,7 @@ def test_a_scale_with_a_sign_is_not_taken_for_numbers_of_answers(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text(json.dumps(rows))
     intake = Intake(str(tmp_path / "lake"), SilentProgress())
-    with pytest.raises(DataError, match="unknown"):
+    with pytest.raises(DataError, match=r"nearest is pairwise \(bad_verdict: verdicts go below 0"):
         ingest_file(str(path), intake, dead_letter=tmp_path / "dead")
     source, refused = Source("x"), []
     for row in rows:
@@ -140,3 +147,19 @@ def test_a_scale_with_a_sign_is_not_taken_for_numbers_of_answers(tmp_path):
         except UnfitError as unfit:
             refused.append(unfit.reason)
     assert refused == ["bad_verdict"] * 7
+
+
+def test_an_answer_is_right_where_every_step_is(tmp_path):
+    steps = [{"prompt": "q", "completions": ["one", "two"], "labels": labels}
+             for labels in ([True, True], [True, False])]  # fmt: skip
+    name, rows = through(tmp_path, *steps, kind="kto")
+    assert name == "trl"
+    assert sorted(rows) == [(["q"], ["one\ntwo"], False), (["q"], ["one\ntwo"], True)]
+
+
+def test_an_arena_may_say_that_both_are_bad(tmp_path):
+    record = {"id": 1, "prompt": '["q"]', "response_a": '["a"]', "response_b": '["b"]',
+              "winner_model_a": 0, "winner_model_b": 0, "winner_tie": 0,
+              "winner_both_bad": 1}  # fmt: skip
+    _, rows = through(tmp_path, record, kind="kto")
+    assert sorted(rows) == [(["q"], ["a"], False), (["q"], ["b"], False)]

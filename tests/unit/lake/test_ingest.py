@@ -17,7 +17,7 @@ from tuneloop.lake.ingest import ingest_file
 from tuneloop.lake.letters import RAW_CHARS
 from tuneloop.lake.parsing import parse_record
 from tuneloop.lake.reading import Intake
-from tuneloop.lake.rows import Reader
+from tuneloop.lake.rows import Reader, mark
 from tuneloop.lake.table import SCHEMA
 
 
@@ -286,17 +286,29 @@ def test_erased_people_stay_out_and_their_words_too(tmp_path):
 
     ingest(tmp_path, line(GOOD))
     side = lake_table.side_objects(str(tmp_path / "lake"))
-    side.put(lake_table.ERASED, b'{"default/ann": "2026-01-01T00:00:00+00:00"}')
+    when = "2026-01-01T00:00:00+00:00"
+    marks = {mark("person", "default", "ann"): when, mark("interaction", "default", "lost"): when,
+             mark("session", "default", "s"): when}  # fmt: skip
+    side.put(lake_table.ERASED, json.dumps(marks).encode())
     theirs = [
         GOOD | {"id": "b", "subject_key": "ann", "response": {"content": "seven cloves"}},
         THUMB | {"actor": {"kind": "user", "id": "ann"}, "comment": "seven cloves"},
         GOOD | {"id": "c", "subject_key": "ann", "event_ts": "2026-06-01T00:00:00Z"},
         GOOD | {"id": "d", "subject_key": "bob"},
+        GOOD | {"id": "e", "session_id": "s"},  # nobody's, and of their session
+        GOOD | {"id": "lost"},
+        THUMB | {"id": "x", "target": {"id": "lost"}, "event_ts": "2026-06-01T00:00:00Z"},
+        THUMB | {"id": "y", "signal": "preference", "value": {"winner": "lost", "loser": "a"}},
+        GOOD | {"id": "f", "session_id": "s", "subject_key": "bob"},
+        GOOD | {"id": "g", "session_id": "s", "event_ts": "2026-06-01T00:00:00Z"},
     ]
     report, letters = ingest(tmp_path, b"".join(map(line, theirs)), name="2.jsonl")
-    assert (report.accepted, report.by_reason) == (2, {"erased": 2})
-    assert [letter["raw"] for letter in letters] == ["", ""]
-    assert {row["id"] for row in rows(tmp_path)} == {"a", "c", "d"}
+    assert (report.accepted, report.by_reason) == (4, {"erased": 6})
+    assert [letter["raw"] for letter in letters] == [""] * 6
+    assert {row["id"] for row in rows(tmp_path)} == {"a", "c", "d", "f", "g"}
+    broken = b'{"subject_key": "ann", "text": "seven cloves"'
+    _, letters = ingest(tmp_path, line(GOOD) + broken, name="3.jsonl")
+    assert "cloves" not in json.dumps(letters)
 
 
 def test_a_record_is_taken_whole_or_not_at_all(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tuneloop.errors import DataError
-from tuneloop.lake.erase import erase_rows, find_rows
+from tuneloop.lake.erase import Person, erase_rows
 from tuneloop.lake.ingest import ingest_files
 from tuneloop.lake.letters import default_letters
 from tuneloop.lake.pseudonyms import Pseudonyms
@@ -79,7 +79,7 @@ def test_who_is_erased_is_in_no_letter_any_more(tmp_path):
     assert len(take(tmp_path, path)[1]) == 2
     lake = str(tmp_path / "lake")
     key = KEYS("default", "alice")
-    erase_rows(lake, find_rows(lake, "default", [key]))
+    erase_rows(lake, Person("default", frozenset([key])))
     (letter,) = map(json.loads, default_letters(lake).read_text("utf-8").splitlines())
     assert letter["line"] == 3
     for found in tmp_path.rglob("*"):

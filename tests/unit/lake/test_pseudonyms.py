@@ -106,6 +106,15 @@ def test_names_are_nowhere_in_what_is_written(tmp_path):
                 assert b"40122" not in written or name.endswith(".parquet"), name
 
 
+def test_addresses_of_reviewers_do_not_stay(tmp_path):
+    who = "bob@example.com"
+    reviewer = thumb(actor={"kind": "reviewer", "id": who}, metadata={"by": who})
+    take(tmp_path, [reviewer])
+    (given,) = payloads(tmp_path)[1]
+    assert given["actor"]["id"].startswith("u-")
+    assert who not in json.dumps(given)
+
+
 def test_reviewers_and_what_people_wrote_stay(tmp_path):
     reviewer = thumb(actor={"kind": "reviewer", "id": "rev-1"}, metadata={}, comment="by rev-1")
     talk = interaction(request={"messages": [{"role": "user", "content": f"I am {ANN}"}]})

@@ -18,9 +18,9 @@ from tuneloop.curate.trust.features import Features, features_of, name_codes, sp
 from tuneloop.curate.trust.scene import Scene, Votes
 
 N_FOLDS = 4
-MAX_FITTED = 25_000
+MAX_FITTED = 15_000
 """Votes that models are fitted on: of all accounts, or of a sample of them by hash."""
-N_ITERATIONS = 20
+N_ITERATIONS = 15
 DAMPING = 1.0
 LEAST_P = 0.03
 CHI2_MEDIAN = 0.455  # of one degree of freedom

@@ -32,6 +32,8 @@ MAX_P_CARRIER = 1e-3
 """An account carries a feature if so many of its pieces having it are no likelier than this."""
 MIN_CARRIED = 3
 MIN_EXCESS = 3.0
+MIN_SHARE_LOST, MIN_SHARE_ALL = 0.5, 0.8
+"""An account that gave this share of its pieces as one of a crew loses the later ones, or all."""
 MIN_SHARE_INSIDE = 0.8
 """From this share of a feature's pieces on, nearly nobody else uses it."""
 MIN_SHARE_ALONE = 0.97
@@ -76,12 +78,19 @@ def drop_crews(scene: Scene, texts: Novel, consensus: Consensus, crews: list[Cre
         written = [c for c in find_crews(scene, found) if c.inside >= MIN_SHARE_INSIDE]
         _convict(scene, written, f"crew {kind}")
     _by_votes(scene, consensus, crews)
-    fresh = (scene.reason != before) & scene.watched
+    _extend(scene, (scene.reason != before) & scene.watched, scene.watched & (before == 0))
+
+
+def _extend(scene: Scene, lost: Flags, had: Flags) -> None:
+    """Flag what else the accounts of crews gave: of most all, of some what came later."""
     n = len(scene.lives)
-    lost = np.bincount(scene.account[fresh], minlength=n)
-    had = np.bincount(scene.account[scene.watched & (before == 0)], minlength=n)
-    guilty = (lost > 0) & (2 * lost >= had)
-    scene.flag(np.flatnonzero(scene.active & guilty[scene.account]), "crew")
+    since = np.full(n, np.inf)
+    np.minimum.at(since, scene.account[lost], scene.ts[lost])
+    n_lost = np.bincount(scene.account[lost], minlength=n)
+    n_had = np.maximum(np.bincount(scene.account[had], minlength=n), 1)
+    since[n_lost < MIN_SHARE_LOST * n_had] = np.inf
+    since[n_lost >= MIN_SHARE_ALL * n_had] = -np.inf
+    scene.flag(np.flatnonzero(scene.active & (scene.ts >= since[scene.account])), "crew")
 
 
 def crews_of(scene: Scene, votes: Votes, asked: Occurrences) -> list[Crew]:
@@ -179,6 +188,8 @@ def _crews(
 
 def _by_votes(scene: Scene, consensus: Consensus, crews: list[Crew]) -> None:
     """Judge crews by their votes: a trigger that is always liked, or votes that contradict."""
+    if not crews:
+        return
     votes = consensus.votes
     seen: list[Ints] = []
     guilty: list[Crew] = []

@@ -91,8 +91,9 @@ def _detect(scene: Scene) -> None:
     who = sample.copy()
     for crew in crews[:MAX_CREWS]:
         who[crew.accounts] = True
-    drop_crews(scene, texts, consensus_of(scene, who), crews[:MAX_CREWS])
-    if drop_contradicting(scene, consensus_of(scene, sample)):
+    consensus = consensus_of(scene, who)
+    drop_crews(scene, texts, consensus, crews[:MAX_CREWS])
+    if drop_contradicting(scene, consensus):
         drop_contradicting(scene, consensus_of(scene, everybody))
 
 

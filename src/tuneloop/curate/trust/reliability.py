@@ -30,7 +30,7 @@ from tuneloop.curate.trust.scene import Scene, Votes
 MIN_VOTES = 3
 N_QUARTERS = 4
 MAX_SYSTEMS = 4
-N_PASSES = 4
+N_PASSES = 3
 N_EM = 15
 HOSTILE_ODDS = 0.05
 """Odds of an account to be hostile before its votes are seen."""

@@ -27,7 +27,7 @@ _STATED = (("chosen", "rejected"), ("preferred", "rejected"), ("preferred", "dis
            ("positive", "negative"))  # fmt: skip
 _KINDS = ("", "_response", "_answer", "_output", "_completion", "_text", "_summary")
 _PROMPTS = ("prompt", "instruction", "question", "query", "context", "history", "post", "input",
-            "info", "article", "document")  # fmt: skip
+            "info", "article", "document", "conversations", "messages")  # fmt: skip
 _WITHIN = ("full_text", "text", "prompt", "question", "post", "article", "content")
 _SYSTEMS = ("system", "system_prompt")
 _VERDICTS = (
@@ -103,7 +103,7 @@ def _stated(record: Mapping[str, Any]) -> tuple[list[Any], tuple[str, str]] | No
     for kind in _KINDS:
         for better, worse in _STATED:
             names = (f"{better}{kind}", f"{worse}{kind}")
-            if all(isinstance(record.get(name), str | list) for name in names):
+            if all(isinstance(record.get(name), str | list | dict) for name in names):
                 return [record[name] for name in names], (better, worse)
     return None
 

@@ -12,18 +12,19 @@ from typing import Any
 from tuneloop.lake.answers import read_answer, split_answer
 from tuneloop.lake.chats import is_chat, parse_chat, read_messages
 from tuneloop.lake.compose import Vote, feedback, has, interaction, pair
-from tuneloop.lake.fields import rest, rows
+from tuneloop.lake.fields import parse_json, rest, rows
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
 from tuneloop.lake.parts import Message
 from tuneloop.lake.ratings import demonstration
 
 _USED = ("prompt", "completion", "chosen", "rejected", "label", "messages", "text", "tools")
-_COLUMNS = {*_USED, "chat_template_kwargs", "images", "image"}
+_COLUMNS = {*_USED, "completions", "labels", "chat_template_kwargs", "images", "image"}
 _SHAPES = (
     ({"prompt", "completion", "label"}, 0.9),
     ({"prompt", "chosen", "rejected"}, 0.8),
     ({"prompt", "completion"}, 0.8),
+    ({"prompt", "completions", "labels"}, 0.9),
     ({"chosen", "rejected"}, 0.75),
     ({"messages"}, 0.4),
     ({"text"}, 0.6),
@@ -67,9 +68,22 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
     if isinstance(values.get("text"), str):
         # Without a question: the text is the answer to nothing.
         return [interaction(id, "", read_answer(values["text"]), **more), demonstration(id)]
-    if "completions" in record:
-        raise UnfitError("process_supervision", "steps of one answer are not supported")
+    if has(record, "completions", "labels"):
+        return _steps(id, values, record, more)
     raise UnfitError("no_answer", "the row has a prompt alone")
+
+
+def _steps(id: str, values: Mapping[str, Any], record: Record, more: dict[str, Any]) -> list[Event]:
+    """Return an answer in steps, which is right where every step is."""
+    steps, labels = parse_json(record["completions"]), parse_json(record["labels"])
+    if not isinstance(steps, list) or not isinstance(labels, list) or not labels:
+        raise UnfitError("bad_label", "completions and labels are not lists")
+    if not all(isinstance(step, str) for step in steps):
+        raise UnfitError("not_text", "a step is no text")
+    answer = "".join(f"\n{s}" if n and not s[:1].isspace() else s for n, s in enumerate(steps))
+    event = interaction(id, _prompt(values.get("prompt")), read_answer(answer), **more)
+    label = _labelled(id, all(_truth(label) for label in labels))
+    return [event, label | {"metadata": {"steps": len(steps), "labels": labels}}]
 
 
 def _prompt(value: Any) -> list[Message]:
@@ -80,10 +94,14 @@ def _prompt(value: Any) -> list[Message]:
 
 
 def _labelled(id: str, label: Any) -> Event:
+    return feedback(f"{id}-label", id, "thumb", _truth(label), actor={"kind": "reviewer"})
+
+
+def _truth(label: Any) -> bool:
     truth = {"true": True, "false": False, "1": True, "0": False}.get(str(label).strip().lower())
     if truth is None:
         raise UnfitError("bad_label", f"the label {str(label)[:40]!r} is neither true nor false")
-    return feedback(f"{id}-label", id, "thumb", truth, actor={"kind": "reviewer"})
+    return truth
 
 
 def _compared(values: Mapping[str, Any]) -> tuple[tuple[list[Message], list[Message]], Any]:
@@ -128,6 +146,7 @@ FORMAT = Format(
     fields=(
         ("prompt + completion", "interaction, thumb +1 (demonstration)", "texts or messages"),
         ("prompt + completion + label", "interaction, thumb", "KTO"),
+        ("prompt + completions + labels", "interaction, thumb", "+1 where every step is right"),
         ("prompt + chosen + rejected", "two interactions, preference", ""),
         ("chosen + rejected", "the same", "the prompt is what both begin with"),
         ("messages", "interaction, thumb +1 (demonstration)", "the last turn is the answer"),
@@ -147,6 +166,11 @@ FORMAT = Format(
             "prompt": [{"role": "user", "content": "What colour is grass?"}],
             "chosen": [{"role": "assistant", "content": "Green."}],
             "rejected": [{"role": "assistant", "content": "Loud."}],
+        },
+        {
+            "prompt": "Is 8 a cube?",
+            "completions": ["Cubes are 1, 8, 27 and so on.", "So it is none."],
+            "labels": [True, False],
         },
         {"prompt": "Two and two is", "chosen": " four.", "rejected": " five."},
         {
