@@ -87,7 +87,7 @@ def _batch(
     writer: Writer, popular: list[str], sessions: np.ndarray, ts: np.ndarray, start: int
 ) -> Iterator[pa.RecordBatch]:
     rng, size = writer.rng, len(ts)
-    questions = _questions(writer, popular, size)
+    questions = asked(writer, popular, size)
     answers = writer.texts(size, 120)
     people = rng.zipf(1.3, len(ts)) % 10_007 + (sessions * 7919) % max(10, (start + size) // 4)
     systems = rng.integers(0, 3, size)
@@ -113,7 +113,8 @@ def _batch(
     yield _as_batch(_feedback(writer, rows, answers, start))
 
 
-def _questions(writer: Writer, popular: list[str], size: int) -> list[str]:
+def asked(writer: Writer, popular: list[str], size: int) -> list[str]:
+    """Return questions, 17 % of them repeated or nearly, 5 % with personal data."""
     rng = writer.rng
     questions = writer.texts(size, 30)
     draw, which = rng.random(size), rng.zipf(1.2, size) % len(popular)
