@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tuneloop.lake import table as lake_table
+from tuneloop.lake.rows import identity
 
 BATCH = 20_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -86,7 +87,7 @@ def _batch(
     writer: Writer, popular: list[str], sessions: np.ndarray, ts: np.ndarray, start: int
 ) -> Iterator[pa.RecordBatch]:
     rng, size = writer.rng, len(ts)
-    questions = _questions(writer, popular, size)
+    questions = asked(writer, popular, size)
     answers = writer.texts(size, 120)
     people = rng.zipf(1.3, len(ts)) % 10_007 + (sessions * 7919) % max(10, (start + size) // 4)
     systems = rng.integers(0, 3, size)
@@ -112,7 +113,8 @@ def _batch(
     yield _as_batch(_feedback(writer, rows, answers, start))
 
 
-def _questions(writer: Writer, popular: list[str], size: int) -> list[str]:
+def asked(writer: Writer, popular: list[str], size: int) -> list[str]:
+    """Return questions, 17 % of them repeated or nearly, 5 % with personal data."""
     rng = writer.rng
     questions = writer.texts(size, 30)
     draw, which = rng.random(size), rng.zipf(1.2, size) % len(popular)
@@ -169,6 +171,7 @@ def _as_batch(rows: list[tuple]) -> pa.RecordBatch:
         "subject_key": subject, "target_kind": ["interaction" if t else None for t in target],
         "target_id": target, "payload": payload,
         "row_digest": [hashlib.sha256(text.encode()).hexdigest() for text in payload],
+        "identity": [identity(kind[0], "shop", one, 0) for one in id],
     }  # fmt: skip
     arrays = [pa.array(columns[column.name], column.type) for column in lake_table.SCHEMA]
     return pa.RecordBatch.from_arrays(arrays, schema=lake_table.SCHEMA)

@@ -1,5 +1,6 @@
 """The curate stage on small hand-made traffic, through a real lake and a real store."""
 
+import itertools
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -72,7 +73,7 @@ def run(tmp_path):
 
     golden_texts = ("something that nobody in this log would ever ask us",)
 
-    def go(events, golden=golden_texts, scope=None, **config):
+    def go(events, golden=golden_texts, scope=None, work=None, **config):
         folder = tmp_path / str(next(calls))
         folder.mkdir()
         path = folder / "events.jsonl"
@@ -83,7 +84,10 @@ def run(tmp_path):
             for i, text in enumerate(golden)
         ]
         golden_path.write_text("".join(json.dumps(p) + "\n" for p in prompts), "utf-8")
-        context = StageContext(work=folder / "work", seed=5, progress=Quiet())
+        context = StageContext(work=work or folder / "work", seed=5, progress=Quiet())
+        # Models have tests of their own, and take seconds to load.
+        config = {"redact": {"engine": "patterns"}} | config
+        config["leak"] = {"semantic": "off"} | config.get("leak", {})
         taken = take_in(LakeConfig(events=[str(path)]), uri=str(folder / "lake"), context=context)
         out = curate(
             make("lake", LakeVersion, taken.files, store, dict(taken.details)),
@@ -374,3 +378,121 @@ def test_the_same_events_in_another_order_give_the_same_bytes(run):
 def test_nothing_left_is_an_error_that_says_why(run):
     with pytest.raises(DataError, match="no_signal 1"):
         run([asked("a", TOPICS[0])])
+
+
+def test_repetitions_that_contradict_are_settled_by_evidence(run):
+    again = {"subject_key": "u", "session_id": "s"}
+    reviewer = {"kind": "reviewer", "id": "r"}
+    for hours in (1, 3):  # whichever came first
+        result = run(
+            [
+                asked("weak", TOPICS[0], **again, hours=hours),
+                asked("strong", TOPICS[0], **again, hours=2),
+                said("1", "weak", "regenerate", True, hours=hours + 0.1),
+                said("2", "strong", "thumb", True, hours=2.1),
+                said("3", "strong", "stars", 5, hours=2.2, actor=reviewer),
+            ],
+            signals={"derive": {"regenerate": False, "abandonment": False, "dwell": False}},
+        )
+        assert list(result.by_id) == ["strong"]
+        assert result.why["interaction", "weak"] == "duplicate"
+    result = run(
+        [
+            asked("up", TOPICS[0], **again, hours=1),
+            asked("down", TOPICS[0], **again, hours=2),
+            asked("other", TOPICS[1]),
+            said("1", "up", "thumb", True),
+            said("2", "down", "thumb", False),
+            said("3", "other", "thumb", True),
+        ],
+        signals={"derive": {"regenerate": False, "abandonment": False, "dwell": False}},
+    )
+    assert list(result.by_id) == ["other"]
+    assert result.out.counts.dropped == {"duplicate_conflict": 2}
+    assert result.summary["duplicates"]["n_undecided"] == 1
+
+
+def test_texts_find_their_row_whatever_they_are_about(run):
+    events = [
+        *(
+            asked(f"i{n}", TOPICS[n], session_id="s", turn=n, hours=n / 10, episode_id="e")
+            for n in range(3)
+        ),
+        asked("other", TOPICS[3], session_id="t", turn=1),
+        said("whole", "s", "correction", "of the last turn", kind="session"),
+        said("turn", "s:1", "correction", "of the middle turn", kind="turn"),
+        said("named", "i0", "correction", "of the first turn", kind="turn"),
+        said("far", "t/1", "correction", "of another session", kind="turn"),
+        said("lost", "t/7", "correction", "of no turn", kind="turn"),
+    ]
+    result = run(events)
+    assert {id: row["correction"] for id, row in result.by_id.items()} == {
+        "i0": "of the first turn",
+        "i1": "of the middle turn",
+        "i2": "of the last turn",
+        "other": "of another session",
+    }
+    assert result.summary["feedback"]["n_waiting"] == 1
+    by_signal = {s["feedback_id"]: s for row in result.rows for s in row["signals"]}
+    assert json.loads(by_signal["whole"]["value_json"]) == "of the last turn"
+
+
+def test_tool_calls_and_reasoning_pass_through(run):
+    call = [{"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}]
+    tools = [{"type": "function", "function": {"name": "find"}}]
+    event = asked("a", TOPICS[0])
+    event["request"]["messages"][1:1] = [
+        {"role": "developer", "content": [{"type": "text", "text": "Be brief."}, {"type": "x"}]},
+        {"role": "assistant", "content": None, "tool_calls": call},
+        {"role": "tool", "content": "found", "tool_call_id": "c1", "name": "find"},
+    ]
+    event["request"]["tools"] = tools
+    event["response"]["reasoning"] = "because"
+    only_call = asked("b", TOPICS[1], answer="")
+    only_call["response"]["tool_calls"] = call
+    result = run([event, only_call, said("1", "a", "thumb", True), said("2", "b", "thumb", True)])
+    row = result.by_id["a"]
+    assert [m["role"] for m in row["prompt"]] == ["system", "system", "assistant", "tool", "user"]
+    assert row["prompt"][1]["content"] == "Be brief.\n[x]"
+    assert json.loads(row["prompt"][2]["tool_calls"]) == call
+    assert row["prompt"][3]["tool_call_id"] == "c1"
+    assert json.loads(row["tools"]) == tools
+    assert row["answer_reasoning"] == "because"
+    assert json.loads(result.by_id["b"]["answer_tool_calls"]) == call
+
+
+def test_answers_to_one_question_are_neighbours(run):
+    events = [
+        asked(f"{n}{k}", TOPICS[n], answer=f"Answer {k}.") for n in range(6) for k in range(4)
+    ]
+    events += [said(f"f{e['id']}", e["id"], "thumb", True) for e in events]
+    rows = run(events).rows
+    questions = [row["prompt"][-1]["content"] for row in rows]
+    assert len(rows) == 24
+    assert sum(a != b for a, b in itertools.pairwise(questions)) == 5
+
+
+def test_a_golden_row_in_the_log_stops_the_run(run):
+    events = [asked("a", TOPICS[0], tags=["golden"]), said("1", "a", "thumb", True)]
+    with pytest.raises(LeakError, match="tagged 'golden'"):
+        run(events)
+
+
+def test_a_killed_pass_goes_on_from_its_parts(run, tmp_path, monkeypatch):
+    from tuneloop.curate import gates, prepare, said
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    events, work = many(40), tmp_path / "work"
+    with monkeypatch.context() as patch:
+        patch.setattr(gates, "near_equal", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(events, work=work)
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "admit", killed)
+        patch.setattr(said, "decode_feedback", killed)
+        goes_on = run(events, work=work)
+    whole = run(events)
+    for name, path in whole.out.files.items():
+        assert path.read_bytes() == goes_on.out.files[name].read_bytes(), name

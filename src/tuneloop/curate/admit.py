@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,7 @@ import pyarrow as pa
 from tuneloop.artefacts.stage import Scope
 from tuneloop.artefacts.tables import MESSAGES
 from tuneloop.config.curate import CurateConfig
-from tuneloop.curate.decode import Interaction, json_of, text_of
+from tuneloop.curate.decode import NOTHING, Interaction, json_of, text_of
 from tuneloop.curate.question import question_of_turns
 
 GOLDEN_TAG = "golden"
@@ -66,77 +65,82 @@ def _timestamp(text: str) -> float:
 
 @dataclass
 class Admitted:
-    """Interactions that passed, as lists of columns; `messages` are those of all rows."""
+    """Interactions that passed, one entry each; `messages` are those of all of them.
+
+    Attributes:
+        row: Places in the batch.
+        single: Values of `_SINGLE`.
+        n_messages: How many messages each prompt has.
+        messages: Fields of `MESSAGES`.
+        numbers: Turn (-1 unknown), propensity, probability of being asked, whether asked.
+    """
 
     row: list[int] = field(default_factory=list)
-    single: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _SINGLE})
+    single: list[tuple[str | None, ...]] = field(default_factory=list)
     n_messages: list[int] = field(default_factory=list)
-    messages: dict[str, list[Any]] = field(
-        default_factory=lambda: {f.name: [] for f in MESSAGES.value_type}
-    )
-    turn: list[int] = field(default_factory=list)
-    numbers: list[tuple[float, float, int]] = field(default_factory=list)
+    messages: list[tuple[str | None, ...]] = field(default_factory=list)
+    numbers: list[tuple[int, float, float, int]] = field(default_factory=list)
     documents: list[list[str]] = field(default_factory=list)
     golden: list[bool] = field(default_factory=list)
 
     def add(self, row: int, x: Interaction) -> bool:
         """Take one in; False where nothing was asked."""
-        said = [
-            ("system" if m.role == "developer" else m.role, text_of(m.content))
+        messages = [
+            (
+                "system" if m.role == "developer" else m.role, text_of(m.content), m.name,
+                None if m.tool_calls is NOTHING else json_of(m.tool_calls), m.tool_call_id,
+            )
             for m in x.request.messages
-        ]
-        question = question_of_turns([text for role, text in said if role == "user"])
+        ]  # fmt: skip
+        question = question_of_turns([m[1] for m in messages if m[0] == "user"])
         if not question.strip():
             return False
         self.row.append(row)
-        self.n_messages.append(len(said))
-        flat = self.messages
-        for (role, text), message in zip(said, x.request.messages, strict=True):
-            flat["role"].append(role)
-            flat["content"].append(text)
-            flat["name"].append(message.name)
-            flat["tool_calls"].append(json_of(message.tool_calls))
-            flat["tool_call_id"].append(message.tool_call_id)
-        template = x.request.template
-        consent = x.consent
-        values = (
-            x.event_ts, x.system, x.segment, x.intent,
-            template and f"{template.name}@{template.version or ''}".rstrip("@"),
-            x.task, x.env, x.source, x.output_terms, consent and consent.basis,
-            x.response.content or "", question,
-            said[0][1] if said[0][0] == "system" else None,
-            json_of(x.request.tools), json_of(x.response.tool_calls), x.response.reasoning,
+        self.n_messages.append(len(messages))
+        self.messages += messages
+        template, consent, request, response = (
+            x.request.template, x.consent, x.request, x.response
         )  # fmt: skip
-        for column, value in zip(self.single.values(), values, strict=True):
-            column.append(value)
-        self.turn.append(-1 if x.turn is None else x.turn)
+        self.single.append((
+            x.event_ts, x.system, x.segment, x.intent,
+            f"{template.name}@{template.version or ''}".rstrip("@") if template else None,
+            x.task, x.env, x.source, x.output_terms,
+            consent.basis if consent else None,
+            response.content or "", question,
+            messages[0][1] if messages[0][0] == "system" else None,
+            None if request.tools is NOTHING else json_of(request.tools),
+            None if response.tool_calls is NOTHING else json_of(response.tool_calls),
+            response.reasoning,
+        ))  # fmt: skip
         self.numbers.append(_numbers(x))
-        self.documents.append(_documents(x))
+        self.documents.append(_documents(x) if request.context else [])
         self.golden.append(GOLDEN_TAG in x.tags)
         return True
 
-    def texts(self) -> dict[str, pa.Array]:
-        """Return the texts as columns: those of `clean.WHOLE`."""
-        columns = {
-            name: pa.array(self.single[name], pa.string())
-            for name in ("question", "answer", "answer_reasoning", "answer_tool_calls", "tools",
-                         "system_prompt")
-        }  # fmt: skip
+    def columns(self) -> dict[str, pa.Array]:
+        """Return the prompts and the single values as columns."""
         fields = list(MESSAGES.value_type)
-        messages = [pa.array(self.messages[f.name], f.type) for f in fields]
+        flat = list(zip(*self.messages, strict=True)) or [()] * len(fields)
+        messages = [pa.array(column, f.type) for f, column in zip(fields, flat, strict=True)]
         offsets = np.concatenate([[0], np.cumsum(self.n_messages)]).astype(np.int32)
         structs = pa.StructArray.from_arrays(messages, fields=fields)
         lists = pa.ListArray.from_arrays(pa.array(offsets), structs)
+        single = list(zip(*self.single, strict=True)) or [()] * len(_SINGLE)
+        columns = {
+            name: pa.array(values, pa.string())
+            for name, values in zip(_SINGLE, single, strict=True)
+        }
         return {"prompt": lists.cast(MESSAGES), **columns}
 
 
-def _numbers(x: Interaction) -> tuple[float, float, int]:
-    """Return the propensity, the probability of being asked, and whether somebody was."""
+def _numbers(x: Interaction) -> tuple[int, float, float, int]:
+    """Return turn, propensity, probability of being asked, and whether somebody was."""
     nothing = float("nan")
     propensity = x.assignment.propensity if x.assignment else None
     asked = x.solicitation
     p_asked = asked.p_asked if asked else None
     return (
+        -1 if x.turn is None else x.turn,
         nothing if propensity is None else propensity,
         nothing if p_asked is None else p_asked,
         -1 if asked is None else int(asked.asked),

@@ -176,16 +176,15 @@ def _alike(texts: Texts, a: Ints, b: Ints, exact: Flags, n: int, threshold: floa
     wanted = np.zeros(n, dtype=bool)
     wanted[a[pairs]] = wanted[b[pairs]] = True
     place = np.cumsum(wanted) - 1
-    same = np.ones(len(pairs), dtype=bool)
-    for column in ("question", "answer"):
-        shingles, words = [], []
-        for _, batch in texts.prompts([column], wanted):
+    found: dict[str, list[tuple[Sets, Sets]]] = {"question": [], "answer": []}
+    for _, batch in texts.prompts(list(found), wanted):
+        for column, prints in found.items():
             corpus = Corpus.of(normalise(batch[column]), stable=True)
-            one, other = fingerprints(corpus, threshold)
-            shingles.append(one)
-            words.append(other)
-        same &= _near(Sets.join(shingles), Sets.join(words), place[a[pairs]], place[b[pairs]],
-                      threshold)  # fmt: skip
+            prints.append(fingerprints(corpus, threshold))
+    same = np.ones(len(pairs), dtype=bool)
+    for prints in found.values():
+        shingles, words = (Sets.join([both[i] for both in prints]) for i in (0, 1))
+        same &= _near(shingles, words, place[a[pairs]], place[b[pairs]], threshold)
     alike[pairs] = same
     return alike
 

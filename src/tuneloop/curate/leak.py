@@ -89,15 +89,20 @@ class Guard:
             answers: Columns of texts that could be trained on: answers, corrections, edits.
             ids: Ids of the interactions; those a golden prompt was made from are its SOURCE.
         """
-        found = self._questions.match(questions)
-        if turns is not None:
-            flat, owner = turns.flatten(), owners(turns)
+        if turns is None:
+            found = self._questions.match(questions)
+        else:
+            flat, owner = turns.flatten().cast(pa.large_string()), owners(turns)
             long = np.flatnonzero(
                 pc.fill_null(pc.count_substring(flat, " "), 0).to_numpy(zero_copy_only=False)
                 >= SHINGLE - 1
             )
-            said = self._questions.match(flat.take(pa.array(long)))
-            _merge(found, said, owner[long])
+            # Most turns are the question of another row, and are looked at once.
+            said = [questions.cast(pa.large_string()), flat.take(pa.array(long))]
+            every = self._questions.match(pa.concat_arrays(said))
+            place = np.arange(len(every.kind))
+            found = every.take(place[: len(questions)])
+            _merge(found, every.take(place[len(questions) :]), owner[long])
         for column in answers if self._telling else ():
             given = self._references.match(column)
             at = np.flatnonzero((given.kind == EXACT) | (given.kind == NEAR))

@@ -85,8 +85,7 @@ class Overlap:
         self.near, self.contained = near, contained
         self.normal = _form(pa.array(texts, type=pa.large_string()))
         corpus = Corpus.of(self.normal)
-        # In order of first appearance, which is how Corpus numbers them.
-        self.vocabulary = _words(self.normal).unique()
+        self.vocabulary = corpus.dictionary
         self.n_words = corpus.n_words
         self._by = {size: _Index.of(corpus, size) for size in (1, SHINGLE)}
         short = self.n_words < SHINGLE
@@ -106,18 +105,20 @@ class Overlap:
 
         Words are weighed by how few held texts have them; words of most of them count nothing.
         """
-        normal = _form(texts)
-        known = Corpus(
-            normal, _positions(_words(normal), self.vocabulary), Corpus.of(normal).offsets
-        )
-        return self._by[1].cosine(known)
+        return self._by[1].cosine(self._known(Corpus.of(_form(texts))))
+
+    def _known(self, whole: Corpus) -> Corpus:
+        """Return the texts with their words as the held texts number them, -1 where unknown."""
+        place = _positions(whole.dictionary, self.vocabulary)
+        words = place[whole.words] if len(place) else whole.words
+        return Corpus(whole.texts, words, whole.offsets)
 
     def _match(self, texts: pa.Array, found: Matches) -> None:
         index = _positions(texts, self.normal)
         at = np.flatnonzero((index >= 0) & (pc.binary_length(texts).to_numpy() > 0))
         found.offer(at, EXACT, index[at], np.ones(len(at)))
         whole = Corpus.of(texts)
-        known = Corpus(texts, _positions(_words(texts), self.vocabulary), whole.offsets)
+        known = self._known(whole)
         by_shingle = self._by[SHINGLE].shared(known, whole.n_words >= SHINGLE)
         share = by_shingle.count / self._by[SHINGLE].sizes[by_shingle.held]
         near = [self._near(by_shingle.where(share >= self.near), whole, SHINGLE)]
@@ -184,7 +185,7 @@ class _Index:
         """Return every pair of a chosen text and a held one that shares an n-gram."""
         from scipy.sparse import csr_matrix
 
-        row, code = texts.ngrams(self.size)
+        row, code = texts.ngrams(self.size, known_only=True)
         if not len(self.codes):
             return _Pairs(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
         place = np.minimum(np.searchsorted(self.codes, code), len(self.codes) - 1)
@@ -227,11 +228,6 @@ def _form(texts: pa.Array) -> pa.Array:
     bare = pc.utf8_trim_whitespace(encoded.dictionary)
     normal = pc.if_else(pc.equal(pc.binary_length(normal), 0), bare, normal)
     return normal.take(encoded.indices)
-
-
-def _words(texts: pa.Array) -> pa.Array:
-    flat = pc.split_pattern(texts, " ").flatten()
-    return flat.filter(pc.greater(pc.binary_length(flat), 0))
 
 
 def _positions(values: pa.Array, among: pa.Array) -> Ints:

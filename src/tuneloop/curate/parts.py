@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-N_RANGES = 128
-"""Ranges of question hashes that are read and written one at a time: 0.8 % of the texts each."""
-_SHIFT = np.uint64(64 - 7)
+N_RANGES = 64
+"""Ranges of question hashes that are read and written one at a time: 1.6 % of the texts each."""
+_SHIFT = np.uint64(64 - 6)
+MAX_OPEN = 256  # files; half of what a process may have open by custom, twice over
 
 
 def range_of(question: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -44,26 +45,37 @@ def write_ranges(path: Path, table: pa.Table, ranges: NDArray[np.int64]) -> None
     write(path, ((batch.to_batches() or [empty])[0] for batch in batches), table.schema)
 
 
-def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a whole file, or some of its columns."""
+def read(path: Path) -> pa.Table:
+    """Return a whole file."""
     with pa.OSFile(str(path)) as source:
-        return _reader(source, columns).read_all()
+        return pa.ipc.open_file(source).read_all()
 
 
-def read_range(
-    paths: Sequence[Path], number: int, columns: Sequence[str] | None = None
-) -> pa.Table:
-    """Return one range of many files, file by file."""
-    batches = []
-    for path in paths:
-        with pa.OSFile(str(path)) as source:
-            batches.append(_reader(source, columns).get_batch(number))
-    return pa.Table.from_batches(batches)
+class Ranges:
+    """Some columns of many files, one range at a time, file by file.
 
+    Files stay open between ranges, as many as a process may have.
+    """
 
-def _reader(source: pa.NativeFile, columns: Sequence[str] | None) -> pa.RecordBatchFileReader:
-    if columns is None:
-        return pa.ipc.open_file(source)
-    names = pa.ipc.open_file(source).schema.names
-    fields = [names.index(name) for name in columns]
-    return pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=fields))
+    def __init__(self, paths: Sequence[Path], columns: Sequence[str]) -> None:
+        self._paths, self._columns = paths, list(columns)
+        self._open: list[pa.RecordBatchFileReader] = []
+        self._options: pa.ipc.IpcReadOptions | None = None
+
+    def read(self, number: int) -> pa.Table:
+        """Return one range."""
+        batches = []
+        for place, path in enumerate(self._paths):
+            reader = self._open[place] if place < len(self._open) else self._reader(path)
+            if place == len(self._open) < MAX_OPEN:
+                self._open.append(reader)
+            batches.append(reader.get_batch(number))
+        return pa.Table.from_batches(batches)
+
+    def _reader(self, path: Path) -> pa.RecordBatchFileReader:
+        source = pa.OSFile(str(path))
+        if self._options is None:
+            names = pa.ipc.open_file(source).schema.names
+            fields = [names.index(name) for name in self._columns]
+            self._options = pa.ipc.IpcReadOptions(included_fields=fields)
+        return pa.ipc.open_file(source, options=self._options)

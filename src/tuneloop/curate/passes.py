@@ -108,8 +108,9 @@ def read_spoken(read_: Read, config: CurateConfig) -> None:
     feedback, texts = read_.joined.feedback, read_.texts
     must_go = bits_with(config.quality, "drop")
     reason = np.zeros(len(feedback), dtype=np.int8)
+    source = texts.open_said(["text", "text_hash", "kept", "flags"])
     for number in range(parts.N_RANGES):
-        pieces, table = texts.said_range(number, ["text", "text_hash", "kept", "flags"])
+        pieces, table = texts.said_range(source, number)
         kept = table["kept"].to_numpy()
         has_kept = ~np.isnan(kept)
         feedback.value[pieces[has_kept]] = kept[has_kept]

@@ -64,11 +64,15 @@ class Prepare:
     def _write(self, batch: pa.RecordBatch, keys: Hashes, path: Path) -> None:
         admitted, refused = admit(batch, self.rules)
         mine = batch.drop_columns(["payload"]).take(pa.array(admitted.row, pa.int64()))
-        turns = turn_keys(mine["session_id"], pa.array(admitted.turn, pa.int32()))
+        given = admitted.columns()
+        numbers = np.array(admitted.numbers, dtype=np.float64).reshape(-1, 4)
+        turns = turn_keys(mine["session_id"], pa.array(numbers[:, 0].astype(np.int32)))
         whole = whole_keys(mine["session_id"], mine["episode_id"])
         spoken = Spoken(self.spoken).of([keys[admitted.row], *whole, turns])
-        cleaned = self.cleaner(admitted.texts(), mine["id"], mine["session_id"], spoken)
-        table = self._columns(admitted, mine, cleaned)
+        texts = {name: given[name] for name in WHOLE}
+        cleaned = self.cleaner(texts, mine["id"], mine["session_id"], spoken)
+        table = self._columns(given, mine, cleaned)
+        table = _with_numbers(table, numbers, admitted)
         table = table.append_column("key", pa.array(keys[admitted.row]))
         question = table["question_hash"].to_numpy()
         order = np.lexsort((_ranks(mine["id"]), question))
@@ -81,7 +85,9 @@ class Prepare:
         both = pa.concat_tables([table.drop(STORED), refusals], promote_options="default")
         parts.write(path, both.combine_chunks().to_batches(), both.schema)
 
-    def _columns(self, admitted: Admitted, mine: pa.RecordBatch, cleaned: Cleaned) -> pa.Table:
+    def _columns(
+        self, given: dict[str, pa.Array], mine: pa.RecordBatch, cleaned: Cleaned
+    ) -> pa.Table:
         """Return every column of the admitted rows, in their order in the batch."""
         normal = normalise(cleaned.asked)
         threshold = self.rules.config.dedupe.near_threshold
@@ -89,25 +95,18 @@ class Prepare:
         answer = cleaned.columns["answer"]
         columns = {name: mine[name] for name in ("id", "session_id", "episode_id", "subject_key")}
         columns |= cleaned.columns
-        for name, values in admitted.single.items():
+        for name, column in given.items():
             if name not in columns:
-                column = pa.array(values, pa.string())
                 columns[name] = column.dictionary_encode() if name in CODED else column
         columns |= {
             "ts": _seconds(mine["event_ts"]),
-            "turn": pa.array(admitted.turn, pa.int32()),
             "question_hash": hash_texts(normal),
             "answer_hash": hash_texts(pc.utf8_trim_whitespace(answer)),
             "n_answer_words": _n_words(answer),
             "n_answer_chars": pc.cast(pc.fill_null(pc.utf8_length(answer), 0), pa.int32()),
-            "golden": pa.array(admitted.golden, pa.bool_()),
             "shingles": _lists(shingles),
             "words": _lists(words),
-            "documents": _documents(admitted.documents),
         }
-        numbers = np.array(admitted.numbers, dtype=np.float64).reshape(-1, 3)
-        columns |= {"propensity": numbers[:, 0], "p_asked": numbers[:, 1],
-                    "asked": numbers[:, 2].astype(np.int8)}  # fmt: skip
         return pa.table(columns | cleaned.flags)
 
 
@@ -122,6 +121,20 @@ def admit(batch: pa.RecordBatch, rules: Rules) -> tuple[Admitted, list[Refused]]
         if why:
             refused.append((row, *why, -1 if event.turn is None else event.turn))
     return admitted, refused
+
+
+def _with_numbers(table: pa.Table, numbers: np.ndarray, admitted: Admitted) -> pa.Table:
+    columns = {
+        "turn": numbers[:, 0].astype(np.int32),
+        "propensity": numbers[:, 1],
+        "p_asked": numbers[:, 2],
+        "asked": numbers[:, 3].astype(np.int8),
+        "golden": pa.array(admitted.golden, pa.bool_()),
+        "documents": _documents(admitted.documents),
+    }
+    for name, column in columns.items():
+        table = table.append_column(name, pa.array(column))
+    return table
 
 
 def _documents(names: list[list[str]]) -> pa.Array:

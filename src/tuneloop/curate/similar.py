@@ -33,7 +33,10 @@ def normalise(texts: list[str] | pa.Array) -> pa.Array:
     column = pc.replace_substring_regex(
         column, r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}])", r" \1 "
     )
-    column = pc.replace_substring_regex(column, r"[^\p{L}\p{N}\p{M}_]+", " ")
+    # Single spaces are most of what is between words, and stay as they are.
+    column = pc.replace_substring_regex(
+        column, r" *[^\p{L}\p{N}\p{M}_ ][^\p{L}\p{N}\p{M}_]*|  +", " "
+    )
     return pc.utf8_trim_whitespace(column)
 
 
@@ -55,11 +58,13 @@ class Corpus:
         words: Number of each word, texts one after another: its place in the dictionary of
             this corpus or, where that is `stable`, a hash.
         offsets: Where each text's words begin in `words`, and the end.
+        dictionary: The different words, in order of first appearance.
     """
 
     texts: pa.Array
     words: Ints
     offsets: Ints
+    dictionary: pa.Array | None = None
 
     @classmethod
     def of(cls, texts: pa.Array, *, stable: bool = False) -> Corpus:
@@ -74,7 +79,7 @@ class Corpus:
         if stable:
             codes = hash_texts(coded.dictionary).view(np.int64)[codes]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return cls(texts, codes, offsets)
+        return cls(texts, codes, offsets, coded.dictionary)
 
     @property
     def n_words(self) -> Ints:
@@ -96,17 +101,27 @@ class Corpus:
         row, code = self.ngrams(size)
         return incidence(row, code, len(self.texts))
 
-    def ngrams(self, size: int) -> tuple[Ints, NDArray[np.uint64]]:
-        """Return (text, 64-bit code) of every n-gram, in reading order."""
+    def ngrams(self, size: int, *, known_only: bool = False) -> tuple[Ints, NDArray[np.uint64]]:
+        """Return (text, 64-bit code) of every n-gram, in reading order.
+
+        Args:
+            size: Words of an n-gram.
+            known_only: Leave out n-grams with a word numbered -1.
+        """
         owner = np.repeat(np.arange(len(self.texts)), self.n_words)
         n = max(len(self.words) - size + 1, 0)
-        code = np.zeros(n, dtype=np.uint64)
+        chosen = owner[:n] == owner[size - 1 : n + size - 1]
+        if known_only:
+            known = self.words >= 0
+            for k in range(size):
+                chosen &= known[k : n + k]
+        at = np.flatnonzero(chosen)
+        code = np.zeros(len(at), dtype=np.uint64)
         for k in range(size):
-            word = self.words[k : n + k].astype(np.uint64) + np.uint64(1)
+            word = self.words[at + k].astype(np.uint64) + np.uint64(1)
             code = (code ^ (word * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xD6E8FEB86659FD93)
             code ^= code >> np.uint64(32)
-        inside = owner[:n] == owner[size - 1 : n + size - 1]
-        return owner[:n][inside], code[inside]
+        return owner[at], code
 
     def similarity(self, a: Ints, b: Ints) -> NDArray[np.float64]:
         """Return the Jaccard similarity of each pair (a[i], b[i])."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ def use_runner(runner: str) -> None:
         return
     try:
         if runner == "ray":
-            daft.set_runner_ray(os.environ.get("RAY_ADDRESS"))
+            _join_ray()
+            daft.set_runner_ray()
         else:
             daft.set_runner_native()
     except Exception as error:
@@ -38,6 +40,17 @@ def use_runner(runner: str) -> None:
             [f"curate.runner {runner}: Daft cannot change its runner: {error}"],
             hint="one process keeps one runner: start another",
         ) from error
+
+
+def _join_ray() -> None:
+    import ray
+
+    if ray.is_initialized():
+        return
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(log_to_driver=False)
+    else:
+        ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
 
 
 @dataclass(frozen=True)
@@ -116,11 +129,14 @@ class Lake:
         rows = self.frame(kind).select(*columns).into_batches(BATCH_ROWS)
         parts: set[int] = set()
         done = rows.select(run(*map(col, columns)).alias("part"))
+        # Batches make millions of small objects, and each collection would look at all others.
+        gc.freeze()
         # Files are read one at a time: all at once, Daft holds as many as fit nowhere.
         with daft.execution_config_ctx(scantask_max_parallel=1):
             for batch in done.to_arrow_iter():
                 parts.update(batch.column(0).unique().to_pylist())
                 progress.advance(len(batch))
+        gc.unfreeze()
         if not parts:  # an empty part, so that there is always one
             parts.add(work(_empty(columns)))
         return [f"{part:016x}" for part in sorted(parts)]

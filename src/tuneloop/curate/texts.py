@@ -54,15 +54,23 @@ class StoredTexts:
         """Return the first row of a range, and the first of the next."""
         return int(self._bounds[number]), int(self._bounds[number + 1])
 
+    def open(self, columns: Sequence[str]) -> parts.Ranges:
+        """Return columns of the interactions, to be read range by range."""
+        return parts.Ranges(self.texts, columns)
+
+    def open_said(self, columns: Sequence[str]) -> parts.Ranges:
+        """Return columns of the texts of feedback, to be read range by range."""
+        return parts.Ranges(self.said, ["piece", "key", *columns])
+
     def range(
-        self, number: int, columns: Sequence[str], rows: Flags | None = None
+        self, source: parts.Ranges, number: int, rows: Flags | None = None
     ) -> tuple[Ints, pa.Table]:
         """Return the wanted rows of one range, ascending, and their texts."""
         low, high = self.bounds(number)
         wanted = np.arange(low, high) if rows is None else low + np.flatnonzero(rows[low:high])
         if not len(wanted):
             return wanted, pa.table({})
-        table = parts.read_range(self.texts, number, columns)
+        table = source.read(number)
         place = np.full(high - low, -1, dtype=np.int64)
         place[self._ranges[number] - low] = np.arange(len(self._ranges[number]))
         return wanted, table.take(pa.array(place[wanted - low]))
@@ -71,24 +79,26 @@ class StoredTexts:
         self, columns: list[str], rows: Flags | None = None
     ) -> Iterator[tuple[Ints, pa.RecordBatch]]:
         """Yield (row numbers, batch) over interactions, ascending."""
+        source = self.open(columns)
         for number in range(parts.N_RANGES):
-            wanted, table = self.range(number, columns, _padded(rows, len(self.key)))
+            wanted, table = self.range(source, number, _padded(rows, len(self.key)))
             if len(wanted):
                 yield wanted, table.combine_chunks().to_batches()[0]
 
     def feedback(self, rows: Flags | None = None) -> Iterator[tuple[Ints, pa.Array]]:
         """Yield (numbers of pieces of feedback, their texts), in the order of their rows."""
+        source = self.open_said(["text"])
         for number in range(parts.N_RANGES):
-            pieces, table = self.said_range(number, ["text"], rows)
+            pieces, table = self.said_range(source, number, rows)
             if len(pieces):
                 yield pieces, table["text"].combine_chunks()
 
     def said_range(
-        self, number: int, columns: Sequence[str], rows: Flags | None = None
+        self, source: parts.Ranges, number: int, rows: Flags | None = None
     ) -> tuple[Ints, pa.Table]:
         """Return the pieces of one range that have a text, ascending, and the columns."""
         hashes, about = self.pieces
-        table = parts.read_range(self.said, number, ["piece", "key", *columns])
+        table = source.read(number)
         piece = find(table["piece"].to_numpy(), hashes, self._piece_order)
         # A text about a whole session lies with each of its rows; one of them is meant.
         fits = piece >= 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,22 +136,37 @@ class Writer:
     texts: StoredTexts
 
     def write(self, path: Path, progress: Progress) -> None:
-        """Write the rows in the set, one range after another."""
-        with pq.ParquetWriter(path, CURATED, compression="zstd") as out:
-            held: list[pa.Table] = []
-            for number in range(parts.N_RANGES):
-                rows, table = self.texts.range(number, STORED, self.kept)
-                if len(rows):
-                    held.append(self._table(number, rows, table))
-                    progress.advance(len(rows))
-                if sum(map(len, held)) >= ROWS_PER_GROUP or number == parts.N_RANGES - 1:
-                    whole = pa.concat_tables([CURATED.empty_table(), *held]).combine_chunks()
-                    out.write_table(whole, row_group_size=max(len(whole), 1))
-                    held = []
+        """Write the rows in the set, one range after another; one is packed while one is read."""
+        coded = [*CODED, "tenant", "split", "source", "output_terms", "consent_basis"]
+        options = {"compression": "zstd", "use_dictionary": coded}
+        with (
+            pq.ParquetWriter(path, CURATED, **options) as out,
+            ThreadPoolExecutor(max_workers=1) as packer,
+        ):
+            packed = packer.submit(lambda: None)
+            for table in self._groups():
+                packed.result()
+                packed = packer.submit(out.write_table, table, row_group_size=len(table))
+                progress.advance(len(table))
+            packed.result()
 
-    def _table(self, number: int, rows: Ints, stored: pa.Table) -> pa.Table:
+    def _groups(self) -> Iterator[pa.Table]:
+        """Yield the rows in tables of whole ranges, `ROWS_PER_GROUP` at least but for the last."""
+        stored = self.texts.open(STORED)
+        said = self.texts.open_said(["text"])
+        held: list[pa.Table] = []
+        for number in range(parts.N_RANGES):
+            rows, table = self.texts.range(stored, number, self.kept)
+            if len(rows):
+                held.append(self._table(rows, table, *self.texts.said_range(said, number)))
+            last = number == parts.N_RANGES - 1
+            if held and (last or sum(map(len, held)) >= ROWS_PER_GROUP):
+                yield pa.concat_tables(held).combine_chunks()
+                held = []
+
+    def _table(self, rows: Ints, stored: pa.Table, pieces: Ints, said: pa.Table) -> pa.Table:
         at, interactions = pa.array(rows), self.interactions
-        corrections, signals = self._spoken(number, rows)
+        corrections, signals = self._spoken(rows, pieces, said)
         columns = {name: stored[name] for name in STORED}
         columns |= {name: _coded(interactions, source, rows) for name, source in CODED.items()}
         turn = interactions.turn[rows]
@@ -172,9 +189,8 @@ class Writer:
         }
         return pa.table([_fitted(columns[f.name], f.type) for f in CURATED], schema=CURATED)
 
-    def _spoken(self, number: int, rows: Ints) -> tuple[pa.Array, pa.Array]:
+    def _spoken(self, rows: Ints, pieces: Ints, said: pa.Table) -> tuple[pa.Array, pa.Array]:
         """Return the correction of each row, and its signals with the texts put in."""
-        pieces, said = self.texts.said_range(number, ["text"])
         text = said["text"].combine_chunks()
         wanted = self.found.correction[rows]
         place = _position(wanted, pieces)

@@ -51,22 +51,31 @@ class RuleSet:
     def prefilter(self, texts: pa.Array) -> NDArray[np.uint64]:
         """Return for each text a bit a rule: whether it may find something there.
 
-        A group's pattern picks texts out of all of them, a rule's out of those.
+        Each different text is read once, by one pattern for all that needs no digit and for
+        digits; a group's pattern picks out of what that leaves, a rule's out of those.
         """
-        bits = np.zeros(len(texts), np.uint64)
-        with_digits = np.flatnonzero(matching(texts, r"\p{Nd}"))
-        numbered = texts.take(pa.array(with_digits))
+        encoded = texts.dictionary_encode()
+        different = encoded.dictionary
+        bits = np.zeros(len(different) + 1, np.uint64)  # the last stands for null
+        some = np.flatnonzero(matching(different, self.sieve))
+        chosen = different.take(pa.array(some))
         for group in self.groups:
-            hits = matching(numbered if group.digits else texts, group.pattern)
-            places = with_digits[hits] if group.digits else np.flatnonzero(hits)
-            if not len(places):
+            hits = np.flatnonzero(matching(chosen, group.pattern))
+            if not len(hits):
                 continue
-            few = texts.take(pa.array(places))
+            few = chosen.take(pa.array(hits))
             for i, rule in enumerate(group.rules, group.first):
-                bits[places] |= matching(few, loosen(rule.pattern)).astype(np.uint64) << np.uint64(
-                    i
-                )
-        return bits
+                found = matching(few, loosen(rule.pattern)).astype(np.uint64)
+                bits[some[hits]] |= found << np.uint64(i)
+        spread: NDArray[np.uint64] = bits[
+            encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        ]
+        return spread
+
+    @property
+    def sieve(self) -> str:
+        """One RE2 pattern for texts worth a closer look."""
+        return "|".join([r"\p{Nd}", *(g.pattern for g in self.groups if not g.digits)])
 
     def find(self, text: str, bits: int) -> list[Span]:
         """Return what the rules of these bits find."""

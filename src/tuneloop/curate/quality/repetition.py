@@ -70,8 +70,11 @@ def repetitive(texts: pa.Array, scale: float = 1.0) -> NDArray[np.bool_]:
     words = _words(texts.take(pa.array(long)))
     n_words = np.bincount(words.owner, minlength=len(long))
     gram, place = words.grams(4)
-    owned = gram ^ (words.owner[place].astype(np.uint64) * _ODD)
-    n_again = np.bincount(words.owner[place[_again(owned)]], minlength=len(long))
+    # Sorted with their text in the upper bits, equal ones are neighbours.
+    owned = (words.owner[place].astype(np.uint64) << np.uint64(40)) | (gram >> np.uint64(24))
+    owned.sort()
+    again = owned[1:][owned[1:] == owned[:-1]] >> np.uint64(40)
+    n_again = np.bincount(again.astype(np.int64), minlength=len(long))
     # The least threshold is a tenth of the characters; words differ in length.
     chosen = np.flatnonzero((n_words >= MIN_WORDS) & (n_again > 0.08 * n_words))
     beyond = _grams_beyond(words.of(chosen), len(long), scale)
