@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,13 +54,15 @@ def pass_gates(read: Read, config: CurateConfig, context: StageContext) -> Gated
     interactions = assembled.interactions
     report: dict[str, Any] = {}
     step("curate: signals")
-    read_spoken(read, config)
-    feedback = read.joined.feedback
-    feedback.opinion = opinions(interactions, feedback, texts)
-    feedback = derive(interactions, feedback, texts, config.signals.derive)
-    reconnect(read, feedback)
-    step("curate: near-duplicates")
-    questions = near_equal(assembled, config.dedupe)
+    with ThreadPoolExecutor(max_workers=1) as beside:  # needs no texts, and mostly no interpreter
+        near = beside.submit(near_equal, assembled, config.dedupe)
+        read_spoken(read, config)
+        feedback = read.joined.feedback
+        feedback.opinion = opinions(interactions, feedback, texts)
+        feedback = derive(interactions, feedback, texts, config.signals.derive)
+        reconnect(read, feedback)
+        step("curate: near-duplicates")
+        questions = near.result()
     interactions.cluster = questions.clusters().astype(np.int32)
     encoder = open_encoder(config.encoder, leak=config.leak, semantic=config.dedupe.semantic,
                            cache=context.work / "vectors")  # fmt: skip
