@@ -10,6 +10,7 @@ import typer
 
 from tuneloop.cli import app
 from tuneloop.config.schema import RunConfig
+from tuneloop.config.simulate import SimulateConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -97,8 +98,8 @@ def test_documented_configs_and_keys_exist(words):
     for option, value in itertools.pairwise(words):
         if option in {"-c", "--config"} and value.startswith("configs/"):
             assert (ROOT / value).is_file(), value
-        if option == "--set" and words[0] != "export":  # there it names a built set
-            section = RunConfig
+        if option == "--set" and words[0] not in ("export", "golden"):  # there it names a set
+            section = SimulateConfig if words[0] == "simulate" else RunConfig
             for name in value.partition("=")[0].split("."):
                 assert name in section.model_fields, f"no key {name!r} in {section.__name__}"
                 section = section.model_fields[name].annotation

@@ -1,5 +1,6 @@
 """Erasure: nothing that was written mentions the person, and who learned from them is known."""
 
+import gzip
 import json
 
 import pyarrow as pa
@@ -8,11 +9,11 @@ import pytest
 from pipelines import Loop, stub
 
 from tuneloop.artefacts import erasures
-from tuneloop.artefacts.mentions import Needles, mentions, tell_apart
+from tuneloop.artefacts.mentions import Needles, mentions, rows_of_theirs, tell_apart
 from tuneloop.erasure import Erasure, erase, search
 from tuneloop.errors import DataError, StoreError
 from tuneloop.lake import table as lake_table
-from tuneloop.lake.erase import Person, erased_marks, find_rows, told_by_others
+from tuneloop.lake.erase import Person, erase_rows, erased_marks, find_rows, told_by_others
 from tuneloop.lake.rows import Reader, mark
 from tuneloop.lineage import lineage_lines, lineage_report, subject_report
 from tuneloop.runtime.progress import SilentProgress
@@ -87,6 +88,10 @@ def lake(tmp_path):
     uri = str(tmp_path / "store/lakes/default/default/production")
     write_lake(uri, EVENTS)
     return uri
+
+
+def killed(*_, **__):
+    raise KeyboardInterrupt
 
 
 WHO = Person("default", frozenset({ANN}))
@@ -174,9 +179,6 @@ def test_who_learned_is_known_before_and_after(loop, lake):
 def test_a_second_erasure_and_a_killed_one_finish(loop, lake, monkeypatch):
     done = loop.pipeline().run()
 
-    def killed(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr("tuneloop.lake.erase.erase_rows", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -213,6 +215,10 @@ def test_somebody_nobody_knows_is_an_error(loop, lake):
         ("user-long-1", "by user-long-1.", True),
         ("user-long-1", "by user-long-12", False),
         ("user-long-1", "by my-user-long-1", False),
+        ("user-long-1", "actor user:user-long-1:0.9", True),
+        ("user-long-1", "by user-long-1.2", False),
+        ("ann-1@x.example", "write to mary.ann-1@x.example", False),
+        ("ann-1@x.example", "write to (ann-1@x.example).", True),
     ],
 )
 def test_ids_stand_alone(tmp_path, word, text, found):
@@ -222,3 +228,112 @@ def test_ids_stand_alone(tmp_path, word, text, found):
     table = tmp_path / "x.parquet"
     pq.write_table(pa.table({"a": [["other", text]]}), table)
     assert mentions(table, Needles.of([word])) is found
+
+
+def test_ids_another_tenant_uses_too_are_left_alone(tmp_path):
+    uri = str(tmp_path / "lake")
+    other = [event | {"tenant": "other"} for event in EVENTS[:3]]
+    write_lake(uri, EVENTS + other)
+    theirs = find_rows(uri, WHO)
+    assert (theirs.interactions, theirs.feedback) == HERS
+    assert theirs.shared == {"i1", "i2", ANN}
+    erase_rows(uri, WHO)
+    kept = lake_table.open_table(uri).to_pyarrow_table().to_pylist()
+    assert sorted((row["tenant"], row["id"]) for row in kept) == [
+        ("default", "f3"), ("default", "i3"), ("other", "i1"), ("other", "i2"), ("other", "i3"),
+    ]  # fmt: skip
+
+
+def test_whatever_names_them_is_theirs(tmp_path):
+    uri, hashed = str(tmp_path / "lake"), "u-" + "0a" * 12
+    unit = {"assignment": {"experiment": "x", "arm": "a", "unit": "gilbert-17"}}
+    told = [
+        interaction("i8", None, "hello") | unit,
+        feedback("f7", "i3", "bob") | {"metadata": {"asked_by": hashed}},
+        interaction("i9", None, "hello") | {"tags": [f"from:{hashed}"]},
+    ]
+    write_lake(uri, EVENTS + told)
+    theirs = find_rows(uri, Person("default", frozenset({"gilbert-17", hashed})))
+    assert (theirs.interactions, theirs.feedback) == ({"i8", "i9"}, {"f7"})
+
+
+def test_a_name_that_could_be_guessed_is_not_hashed_into_the_lake(lake):
+    hashed = "u-" + "0a" * 12
+    erase_rows(lake, Person("default", frozenset({"never-seen@x.example", hashed})))
+    assert set(erased_marks(lake)) == {mark("person", "default", hashed)}
+
+
+def test_ordinary_words_and_short_ids_take_nobody_elses_rows(tmp_path):
+    needles = Needles.of(["user", "customer", "17"])
+    rows = pa.table({
+        "role": ["user", "user"], "text": ["a customer of 17", '{"n": "17"}'],
+        "interaction_id": ["17", "18"],
+    })  # fmt: skip
+    assert rows_of_theirs(rows, needles).tolist() == [True, False]
+    assert needles.found_in(b'{"role": "user", "interaction_ids": ["16", "17"]}')
+    assert not needles.found_in(b'{"role": "user", "of": "customer", "n": "17"}')
+
+
+def test_texts_are_told_apart_by_as_much_as_it_takes():
+    common, hers = "x" * 64, "x" * 64 + "hers, and nobody else's"
+    assert tell_apart({hers}, {common + "his"}) == {hers}
+    assert tell_apart({hers}, {"something else"}) == {common}
+    assert tell_apart({hers}, {hers}) == tell_apart({hers}, {hers + ", and so on"}) == set()
+
+
+@pytest.mark.parametrize("packed", ["gz", "zst", "arrow", "parquet"])
+def test_packed_files_are_looked_into(tmp_path, packed):
+    path, data = tmp_path / f"x.{packed}", f'{{"text": "{SAID}"}}\n'.encode()
+    if packed == "gz":
+        path.write_bytes(gzip.compress(data))
+    elif packed == "zst":
+        path.write_bytes(pa.Codec("zstd").compress(data, asbytes=True))
+    else:
+        table = pa.table({"a": pa.array([[(SAID, b"")]], pa.map_(pa.string(), pa.binary()))})
+        if packed == "parquet":
+            pq.write_table(table, path)
+        else:
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            with pa.ipc.new_stream(path, table.schema, options=options) as writer:
+                writer.write_table(table)
+    assert mentions(path, Needles.of([], [SAID]))
+    assert not mentions(path, Needles.of([], ["Another text of some length, which is not there"]))
+
+
+def test_exports_and_vectors_and_blobs_of_killed_stages_are_cleaned(loop, lake, tmp_path):
+    loop.pipeline().run()
+    store = tmp_path / "store"
+    export = store / "mine/export.jsonl"
+    export.parent.mkdir()
+    export.write_text(f'{{"prompt": "{SAID}"}}\n{{"prompt": "{COMMON}"}}\n')
+    (store / "blobs/abc").write_text(SAID)
+    vectors = store / "work/encoder/e/1.parquet"
+    vectors.parent.mkdir(parents=True)
+    vectors.write_bytes(b"PAR1")
+    remove(loop, lake)
+    assert export.read_text() == f'{{"prompt": "{COMMON}"}}\n'
+    assert not (store / "blobs/abc").exists()
+    assert not vectors.exists()
+
+
+def test_killed_at_any_point_it_finishes(tmp_path, monkeypatch):
+    """Die before each step of a lake's erasure; the next one leaves nothing."""
+    needles = Needles.of([ANN, *HERS[0], *HERS[1]], [SAID])
+    here = "tuneloop.lake.erase"
+    steps = [
+        f"{here}._mark", f"{here}._clean_letters", "deltalake.write_deltalake",
+        "deltalake.DeltaTable.vacuum", "deltalake.DeltaTable.create_checkpoint",
+        f"{here}._cut_log", f"{here}._forget_summaries",
+    ]  # fmt: skip
+    for number, step in enumerate(steps):
+        uri = str(tmp_path / f"lake-{number}")
+        write_lake(uri, EVENTS)
+        with monkeypatch.context() as patch:
+            patch.setattr(step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                erase_rows(uri, WHO, [SAID])
+        erase_rows(uri, WHO, [SAID])
+        left = [p for p in (tmp_path / f"lake-{number}").rglob("*") if p.is_file()]
+        assert not [p.name for p in left if mentions(p, needles)], step
+        raw = b"".join(p.read_bytes() for p in left if p.suffix != ".parquet")
+        assert ANN.encode() not in raw, step

@@ -168,4 +168,4 @@ def parse_prompt(line: str | bytes, *, where: str) -> GoldenPrompt:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         what = first["msg"].removeprefix("Value error, ")
-        raise DataError(f"{field}: {what}", where=where) from error
+        raise DataError(f"{field}: {what}" if field else what, where=where) from error

@@ -6,6 +6,7 @@ import gzip
 import html
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ CHUNK = 16 * 1024 * 1024
 MIN_WORD = 8
 
 _ID_FIELD = r"(?:\w*_)?ids?"
+# A full stop belongs to an id where letters or digits go on behind it: `i-1.2` is another one.
+_BEFORE, _AFTER = r"(?:^|[^\w.-]|(?:^|\W)\.)", r"(?:$|[^\w.-]|\.(?:$|\W))"
 _ID_NAME = re.compile(rf"{_ID_FIELD}|subject_key|detail")
 
 
@@ -25,8 +28,9 @@ _ID_NAME = re.compile(rf"{_ID_FIELD}|subject_key|detail")
 class Needles:
     """Ids and texts of one person.
 
-    Long ids stand alone: `user-111` is not found in `user-1112`. Short ones, and ordinary words,
-    count only as the whole value of a field that holds ids: "17" is many things, and so is "user".
+    Long ids stand alone: `user-111` is not found in `user-1112` or `user-111.2`. Short ones, and
+    ordinary words, count only as the whole value of a field that holds ids: "17" is many things,
+    and so is "user".
 
     Attributes:
         words: All ids, as whole values of columns that hold ids.
@@ -59,7 +63,7 @@ class Needles:
         forms = sorted({form for text in told for form in _forms(text)})
         parts = []
         if alone:
-            parts.append(rf"(?:^|[^\w-])(?:{_any(alone)})(?:[^\w-]|$)")
+            parts.append(f"{_BEFORE}(?:{_any(alone)}){_AFTER}")
         if held:
             mark = r'\\*"'  # within JSON within JSON, too
             begin = rf"(?:\[(?:\s*{mark}[^\"]*{mark}\s*,)*\s*)?"
@@ -113,13 +117,15 @@ def tell_apart(texts: Iterable[str], others: Collection[str]) -> set[str]:
         texts: What one person wrote.
         others: What everybody else did.
     """
+    known = sorted(others)
     found = set()
-    left = set(texts)
-    for most in (Needles.MOST_CHARS, 4 * Needles.MOST_CHARS, 32 * Needles.MOST_CHARS):
-        theirs = {text[:most] for text in others}
-        apart = {text for text in left if text[:most] not in theirs}
-        found |= {text[:most] for text in apart}
-        left -= apart
+    for text in texts:
+        for most in (Needles.MOST_CHARS, 4 * Needles.MOST_CHARS, 32 * Needles.MOST_CHARS):
+            begin = text[:most]
+            next_one = bisect_left(known, begin)
+            if next_one == len(known) or not known[next_one].startswith(begin):
+                found.add(begin)
+                break
     return found
 
 

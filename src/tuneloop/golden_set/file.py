@@ -28,7 +28,7 @@ class GoldenFile:
         self.path = path
         self._read = digest_file(path) if path.exists() else None
         found = golden_lines(path) if self._read else []
-        self._lines = {prompt.id: line.rstrip("\r") for line, prompt in found}
+        self._lines = {prompt.id: line for line, prompt in found}
         self._prompts = {prompt.id: prompt for _, prompt in found}
 
     @property

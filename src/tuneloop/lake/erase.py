@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic_core import from_json
 
-from tuneloop.artefacts.mentions import Needles
+from tuneloop.artefacts.mentions import Needles, distinct
 from tuneloop.lake import table as lake_table
 from tuneloop.lake.letters import default_letters
 from tuneloop.lake.pseudonyms import PREFIX
@@ -27,6 +28,7 @@ COLUMNS = [
     "kind", "tenant", "id", "session_id", "episode_id", "subject_key", "target_kind",
     "target_id", "payload",
 ]  # fmt: skip
+_HASHED = re.compile(PREFIX + "[0-9a-f]{24}")
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Person:
 class Theirs:
     """What in one lake belongs to a person of one tenant.
 
-    Interactions of their sessions that name nobody are theirs too; so is all feedback they gave
-    and all feedback on what is theirs.
+    Interactions of their sessions that name nobody are theirs too; so is all feedback they gave,
+    all feedback on what is theirs, and whatever else names them.
 
     Attributes:
         found: Which of the person's names the lake has.
@@ -75,10 +77,12 @@ def find_rows(uri: str, person: Person) -> Theirs:
     table = lake_table.open_table(uri)
     if table is None:
         return theirs
+    names = Needles.of(key for key in person.keys if distinct(key))
     for batch in _batches(table, theirs, "interaction"):
-        named = batch.filter(pc.is_in(batch["subject_key"], pa.array(sorted(person.keys))))
+        same = pc.is_in(batch["subject_key"], _values(person.keys))
+        named = batch.filter(pc.or_(same, pa.array(names.hits(batch["payload"]))))
         _add_interactions(theirs, named)
-        theirs.found |= set(named["subject_key"].to_pylist())
+        theirs.found |= set(batch.filter(same)["subject_key"].to_pylist())
         theirs.sessions |= set(named["session_id"].drop_null().to_pylist())
     if theirs.sessions:
         sessions = _values(theirs.sessions)
@@ -87,11 +91,10 @@ def find_rows(uri: str, person: Person) -> Theirs:
             mask = pc.and_(nameless, pc.is_in(batch["session_id"], sessions))
             _add_interactions(theirs, batch.filter(mask))
     for batch in _batches(table, theirs, "feedback"):
-        for id, kind, target, payload in zip(
-            *(batch[c].to_pylist() for c in ("id", "target_kind", "target_id", "payload")),
-            strict=True,
-        ):
-            if _is_theirs(theirs, kind, target, payload):
+        named = names.hits(batch["payload"]).tolist()
+        columns = [batch[c].to_pylist() for c in ("id", "target_kind", "target_id", "payload")]
+        for id, kind, target, payload, told in zip(*columns, named, strict=True):
+            if _is_theirs(theirs, kind, target, payload) or told:
                 theirs.feedback.add(id)
                 theirs.texts |= set(_long_texts(from_json(payload)))
     _note_shared(table, theirs)
@@ -247,9 +250,10 @@ def _mark(uri: str, theirs: Theirs) -> None:
     now = datetime.now(UTC).isoformat()
     marks = {name: when.isoformat() for name, when in erased_marks(uri).items()}
     # A name as it was given is hashed only where the lake has it: others could be guessed.
-    known = {key for key in theirs.person.keys if key in theirs.found or key.startswith(PREFIX)}
+    known = {key for key in theirs.person.keys if key in theirs.found or _HASHED.fullmatch(key)}
     for what, names in (
-        ("person", known), ("interaction", theirs.interactions), ("session", theirs.sessions),
+        ("person", known), ("session", theirs.sessions),
+        ("interaction", theirs.interactions), ("feedback", theirs.feedback),
     ):  # fmt: skip
         marks |= {mark(what, theirs.person.tenant, name): now for name in names}
     told = json.dumps(marks, sort_keys=True).encode()

@@ -104,7 +104,7 @@ class Reader:
         named = [("person", data["tenant"], key) for key in self.people(data)]
         for what, tenant, name in (*named, *_belongs_to(data)):
             when = self.erased.get(mark(what, tenant, name))
-            if when and (data["event_ts"] <= when or what == "interaction"):
+            if when and (data["event_ts"] <= when or what in ("interaction", "feedback")):
                 raise UnfitError(ERASED, "the person was erased after this")
 
     def _completed(self, event: Event) -> Event:
@@ -153,14 +153,13 @@ def mark(what: str, tenant: str, name: str) -> str:
 
 
 def _belongs_to(data: Event) -> Iterator[tuple[str, str, str]]:
-    """Yield the interactions and sessions, as arguments of `mark`, an event goes with.
+    """Yield, as arguments of `mark`, what an event goes with.
 
-    Those are itself or, of feedback, what it is about; the session of an interaction that
-    names nobody, too.
+    That is itself; of feedback what it is about; of an interaction that names nobody its session.
     """
     tenant, target, value = data["tenant"], data.get("target"), data.get("value")
+    yield str(data.get("type")), tenant, str(data.get("id"))
     if data.get("type") == "interaction":
-        yield "interaction", tenant, str(data.get("id"))
         if data.get("subject_key") is None and data.get("session_id") is not None:
             yield "session", tenant, str(data["session_id"])
     elif isinstance(target, dict):

@@ -40,6 +40,12 @@ def _cpf(text: str) -> int:
     return len(text) if len(set(digits)) > 1 else 0
 
 
+def _resident(text: str) -> int:
+    """China, resident identity card: a weighted sum modulo 11 (GB 11643-1999)."""
+    total = sum(int(digit) * pow(2, 17 - i, 11) for i, digit in enumerate(text[:17]))
+    return len(text) if "10X98765432"[total % 11] == text[17].upper() else 0
+
+
 def _personnummer(text: str) -> int:
     """Sweden: date of birth, serial number, Luhn over the last ten digits."""
     digits = re.sub(r"\D", "", text)[-10:]
@@ -89,6 +95,7 @@ IDS = (
     _id(r"(?i:(?<!\w)[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z](?!\w))"),
     _id(r"(?<![\w.])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\w)", _cpf),
     _id(r"(?<![\w-])(?:\d{2})?\d{6}[-+]\d{4}(?![\w-])", _personnummer),
+    _id(r"(?<!\d)[1-9]\d{5}(?:19|20)\d{9}[\dXx](?![\dA-Za-z])", _resident),
     # Finland; India, PAN (the fourth letter is the kind of holder).
     _id(r"(?<![\w-])(?:0[1-9]|[12]\d|3[01])(?:0[1-9]"
         r"|1[0-2])\d{2}[-+A]\d{3}[0-9A-FHJ-NPR-Y](?![\w-])"),
@@ -111,7 +118,7 @@ BIRTH = (
         re.compile(
             r"(?i)\b(?:born|birth ?(?:day|date)|date of birth|d\.?o\.?b\.?|geboren"
             r"|geburts(?:datum|tag)"
-            r"|geb\.|n[ée]e?|naissance|nac[ií](?:do|da|miento)?|nat[oa]|nascita|nascid[oa]"
+            r"|geb\.?|n[ée]e?|naissance|nac[ií](?:do|da|miento)?|nat[oa]|nascita|nascid[oa]"
             r"|nascimento"
             r"|geboortedatum|urodz\w+|født|född|syntynyt)\b[^\d\n\0]{0,25}?"
             rf"(?P<value>{_DATE})(?!\d)"

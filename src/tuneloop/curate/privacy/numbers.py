@@ -36,6 +36,11 @@ _CALLED = re.compile(
     r"(?:\s(?:is|on|at|ist|est|es|é|under|unter|al|to|:))?[\s:.=#-]{1,4}"
     r"(?P<value>\(?\+?\d(?:[ ()./-]{0,2}\d){6,14})(?!\w|[.-]\d)"
 )
+# Writing without spaces: what stands beside is a letter, too.
+_CALLED_ELSEWHERE = re.compile(
+    r"(?i)(?:电话|電話|手机|手機|携帯|전화|телефон|тел\.)[^\d+(\n\0]{0,12}"
+    r"(?P<value>\(?\+?\d(?:[ ()./-]{0,2}\d){6,14})(?!\d)"
+)
 
 
 def luhn(text: str) -> bool:
@@ -91,4 +96,5 @@ REST = (
     Rule("ip", _IPV4, _address, ("0",)),
     Rule("phone", _PHONE, _phone, ("0",)),
     Rule("phone", _CALLED, _phone, ("0",)),
+    Rule("phone", _CALLED_ELSEWHERE, _phone, ("0",)),
 )

@@ -123,6 +123,9 @@ RULES = (
     _rule(_NAME.replace("(?P<value>", rf"(?P<value>(?i:\b(?:{_TITLED})\.?[ \t]){_OF}"), _titled),
     _rule(rf"(?i:(?:^|[\n\".!?] ?)(?:{_GREETED}),? ){_NAME}(?=\s*(?:[,!:;\n]|[-–—]|$))"),
     _rule(rf"(?i:\b(?:{_NEAR})[ \t]){_NAME}"),
+    # As mail programs write it.
+    _rule(r"(?i:(?:^|\n|> ?)(?:from|to|cc|bcc|reply-to|sender|von|an|de|para|da|à|van):"
+          rf"[ \t]{{0,3}}\"?){_NAME}\"?[ \t]{{1,2}}<"),
     _rule(rf"(?i:\b(?:i am|i['’]?m|this is|it['’]s|hier ist|hier spricht|soy|je suis|ich bin"
           rf"|sono)[ \t])"
           rf"{_NAME}", _two_words),

@@ -13,7 +13,16 @@ _NAMED = (
     r"(?:pass(?:[-_ ]?word|wd|code|phrase)|pwd|secret|(?:api|access|secret|private|account|auth"
     r"|encryption|signing|client)[-_ ]?(?:key|secret|token)|(?:refresh|bearer|session"
     r"|id)[-_ ]?token"
-    r"|token|contraseña|mot de passe|passwort|kennwort|senha|hasło|wachtwoord|credentials?)"
+    r"|token|contraseña|mot de passe|passwort|kennwort|senha|hasło|wachtwoord|lösenord|passord"
+    r"|adgangskode|пароль|credentials?)"
+)
+_WORD = (
+    r"(?:pass[-_ ]?(?:word|wd|code|phrase)|pwd|contraseña|mot de passe|passwort|kennwort|senha"
+    r"|hasło|wachtwoord|lösenord|passord|adgangskode|пароль)"
+)
+_CODE = (
+    r"(?:\bpin|\bcv[vc]2?|\btan|\botp|(?:one[- ]time|verification|security|2fa|login)[- ]code)"
+    r"(?:[- ](?:code|number))?"
 )
 _VENDORS = (
     r"\b(?:sk|pk|rk)[-_](?:live[-_]|test[-_]|proj-|ant-|or-)?[A-Za-z0-9_-]{16,}"
@@ -26,6 +35,14 @@ _VENDORS = (
     r"|\blin_api_\w{20,}|\bntn_\w{20,}|\bsecret_[A-Za-z0-9]{30,}|\bdapi[0-9a-f]{32}\b"
     r"|\bhvs\.[\w-]{20,}|\br8_[A-Za-z0-9]{30,}|\bgsk_[A-Za-z0-9]{30,}|\bpplx-[A-Za-z0-9]{30,}"
     r"|\bwhsec_[\w+/=]{20,}|\bAGE-SECRET-KEY-1[A-Z0-9]{50,}|\b\d{8,10}:AA[\w-]{33}\b"
+    r"|\b(?:NRAK|PMAK)-[\w-]{24,}|\bpat[A-Za-z0-9]{14}\.[0-9a-f]{64}|\bfig[dopu]_[\w-]{30,}"
+    r"|\bsbp_[0-9a-f]{40}|\bpscale_[a-z]{2,5}_[\w-]{30,}|\bdp\.[a-z]{2,5}\.[\w.-]{30,}"
+    r"|\bgl(?:sa|c)_[\w+/=]{30,}|\btvly-[\w-]{20,}|\bxai-[A-Za-z0-9]{40,}|\b1//0[\w-]{40,}"
+    r"|\bsntry[su]_[\w+/=]{40,}|\bATATT3[\w=-]{50,}|\batlasv1\.[\w-]{60,}"
+    r"|\bSSWS [\w-]{30,}|\bdckr_[a-z]{2,5}_[\w-]{20,}|\brubygems_[0-9a-f]{40,}|\by[0-3]_[\w-]{40,}"
+    r"|\b[sp]k\.eyJ[\w-]{20,}\.[\w-]{16,}|\bAPA91b[\w-]{100,}"
+    r"|\bv1\.0-[0-9a-f]{24}-[0-9a-f]{100,}"
+    r"|\baccess_token\$\w{2,12}\$\w{16}\$[0-9a-f]{32}"
     r"|https://hooks\.slack\.com/services/[\w/]{20,}"
     r"|https://discord(?:app)?\.com/api/webhooks/\d+/[\w-]{20,}"
 )
@@ -71,10 +88,18 @@ RULES = (
     _rule(rf"\b(?:\w{{0,20}}_)?{_NAMED}[\"']?\s{{0,3}}(?:[:=]|=>|:=)\s{{0,3}}[\"']?"
           rf"(?P<value>{_VALUE}{{4,}})", ":", "="),
     # In prose only a value that no word looks like: "my password is wrong" says nothing secret.
-    _rule(rf"\b{_NAMED}\s+(?:is|was|ist|est|es|to|lautet|é|to:)\s{{0,3}}:?\s{{0,3}}[\"'`]?"
+    _rule(rf"\b{_NAMED}\s+(?:is|was|ist|est|es|to|lautet|é|è|är|er|to:)\s{{0,3}}:?\s{{0,3}}[\"'`]?"
           rf"(?P<value>(?={_VALUE}{{0,60}}[\d!@#$%^&*_+=~]){_VALUE}{{6,}})",
           "pass", "pwd", "secret", "token", "key", "contrase", "mot de", "kennwort", "senha",
-          "has", "wachtw", "credential"),
+          "has", "wachtw", "credential", "lösen", "adgang", "парол"),
+    # Nothing between: "login ann password x7Gq…", or the value on a line of its own.
+    _rule(rf"\b{_WORD}\s{{1,3}}(?P<value>(?={_VALUE}{{0,60}}\d)(?={_VALUE}{{0,60}}[a-z]){_VALUE}{{8,}})",
+          "pass", "pwd", "contrase", "mot de", "kennwort", "senha", "has", "wachtw", "lösen",
+          "adgang", "парол"),
+    _rule(r"\s(?:-u|--user)[ =][\"']?[^\s:\"'\0]{1,100}:(?P<value>(?!\d+\b)[^\s\"'\0]{4,200})",
+          "-u", "--user"),
+    _rule(rf"{_CODE}\s?(?:is|ist|est|es|lautet|[:=])\s{{0,3}}(?P<value>\d{{2,4}}[ -]?\d{{1,4}})\b",
+          "pin", "cv", "tan", "otp", "code"),
     Rule("secret", re.compile(r"\b[A-Z][A-Z0-9_]{2,40}[\"']?\s?[:=]\s?[\"']?"
                               r"(?P<value>[A-Za-z0-9+/_-]{20,}={0,2})"), _random, ("=", ":")),
 )  # fmt: skip
