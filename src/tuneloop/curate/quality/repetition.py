@@ -85,7 +85,7 @@ def repetitive(texts: pa.Array, scale: float = 1.0) -> NDArray[np.bool_]:
 
 
 def _words(texts: pa.Array) -> _Words:
-    lists = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(texts))
+    lists = pc.ascii_split_whitespace(pc.utf8_trim_whitespace(texts))
     flat = lists.flatten()
     lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     code = flat.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.uint64)
