@@ -140,7 +140,7 @@ def golden_lines(path: Path) -> list[tuple[str, GoldenPrompt]]:
     """
     try:
         # On "\n" alone: JSON may hold U+2028 and other line ends as they are.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the golden set cannot be read: {error}", where=str(path)) from error
     found: list[tuple[str, GoldenPrompt]] = []

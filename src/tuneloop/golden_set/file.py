@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from tuneloop.artefacts.digest import digest_file
@@ -57,14 +60,19 @@ class GoldenFile:
         Raises:
             DataError: if somebody else changed it since it was read.
         """
-        now = digest_file(self.path) if self.path.exists() else None
-        if now != self._read:
-            raise DataError(
-                "the file was changed by somebody else meanwhile; nothing was written",
-                where=str(self.path),
-                hint="run the command again",
-            )
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(self.path.parent):
+            now = digest_file(self.path) if self.path.exists() else None
+            if now != self._read:
+                raise DataError(
+                    "the file was changed by somebody else meanwhile; nothing was written",
+                    where=str(self.path),
+                    hint="run the command again",
+                )
+            self._write()
+            self._read = digest_file(self.path)
+
+    def _write(self) -> None:
         partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
         try:
             with partial.open("w", encoding="utf-8", newline="\n") as file:
@@ -76,7 +84,17 @@ class GoldenFile:
             partial.replace(self.path)
         finally:
             partial.unlink(missing_ok=True)
-        self._read = digest_file(self.path)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other commands from writing in a folder; leaves no lock file among the data."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def line_of(prompt: GoldenPrompt) -> str:

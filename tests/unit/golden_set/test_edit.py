@@ -1,6 +1,9 @@
 """The golden file: what people do to it is checked, and leaves every other line as it was."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -115,6 +118,35 @@ def test_a_change_by_somebody_else_is_not_overwritten(path):
     path.write_text(OLD + "\n", encoding="utf-8")
     with pytest.raises(DataError, match="changed by somebody else"):
         retire(file, ["g-1"], by="bo", why="x")
+
+
+def test_of_many_writers_at_once_whoever_is_told_so_has_written(path, monkeypatch):
+    """Between one's look at the file and its replacement nobody else gets in."""
+    n = 6
+    files = [GoldenFile(path) for _ in range(n)]
+    slow, write = threading.Barrier(n), GoldenFile._write
+    monkeypatch.setattr(GoldenFile, "_write", lambda file: (time.sleep(0.05), write(file)))
+
+    def one(number):
+        slow.wait()
+        try:
+            add(files[number], [prompt(f"w-{number}", "x" * (number + 9))], by="ann")
+        except DataError:
+            return set()
+        return {f"w-{number}"}
+
+    with ThreadPoolExecutor(n) as pool:
+        told = set().union(*pool.map(one, range(n)))
+    assert told == {p.id for p in read_golden(path)} - {"g-1", "g-2"}
+    assert len(told) == 1
+
+
+def test_line_ends_of_other_systems_stay(tmp_path):
+    path = tmp_path / "golden.jsonl"
+    path.write_bytes(OLD.replace("\n", "\r\n").encode())
+    retire(GoldenFile(path), ["g-2"], by="bo", why="x")
+    assert path.read_bytes().splitlines()[0] + b"\r\n" == path.read_bytes().splitlines(True)[0]
+    assert [p.id for p in read_golden(path)] == ["g-1"]
 
 
 def test_diff_says_what_counts(path):
