@@ -66,16 +66,20 @@ class Consensus:
         score = (matrix @ betas + means)[self.features.of_vote, fold]
         return _calibrated(score, votes.up, weight)
 
-    def surprise(self, chosen: Flags, trust: Floats) -> float:
+    def surprise(self, chosen: Flags, trust: Floats, p_up: Floats) -> float:
         """Return how likely honest votes would be as unlikely as the chosen ones.
 
-        Predicted from accounts as far as they are trusted, 0 to 1. Votes of one person go
-        together, so the variance is that of persons: inflated as much as everybody else's.
+        Votes of one person go together, so the variance is that of persons: inflated as much
+        as everybody else's.
+
+        Args:
+            chosen: Which votes.
+            trust: How far each account is believed, 0 to 1.
+            p_up: What those who are believed predict of each vote.
         """
         from scipy.special import ndtr
 
-        votes, n_accounts = self.votes, len(trust)
-        p = self.predict(trust)
+        votes, n_accounts, p = self.votes, len(trust), p_up
         said = np.log(np.where(votes.up, p, 1 - p))
         gaps = said - p * np.log(p) - (1 - p) * np.log1p(-p)
         variance = p * (1 - p) * (np.log(p) - np.log1p(-p)) ** 2

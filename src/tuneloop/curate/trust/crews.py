@@ -15,7 +15,7 @@ convicts nobody, since people have their own topics, languages and signatures. A
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from tuneloop.curate.trust.bursts import Occurrences
 from tuneloop.curate.trust.consensus import Consensus
 from tuneloop.curate.trust.features import MAX_RICH
 from tuneloop.curate.trust.findings import merge, report
-from tuneloop.curate.trust.reliability import judge_accounts
+from tuneloop.curate.trust.reliability import judge_accounts, turning_points
 from tuneloop.curate.trust.scene import Scene, Votes
 from tuneloop.curate.trust.wording import Novel
 
@@ -201,15 +201,21 @@ def _by_votes(scene: Scene, consensus: Consensus, crews: list[Crew]) -> None:
         crew = _wider(scene, consensus, narrow) if small else narrow
         chosen = np.isin(votes.piece, crew.pieces) & scene.active[votes.piece]
         own = crew.inside if crew.feature >= WIDE else 0.0
-        liked = own >= MIN_SHARE_INSIDE and _liked(votes, chosen, scene.config.max_p)
-        if not liked:
-            if own >= MIN_SHARE_ALONE or _known(crew, seen):
-                continue
-            seen.append(crew.accounts)
-            trust = everybody.copy()
-            trust[crew.accounts] = 0.0
-        if liked or consensus.surprise(chosen, trust) <= scene.config.max_p:
+        if own >= MIN_SHARE_INSIDE and _liked(votes, chosen, scene.config.max_p):
             guilty.append(crew)
+            everybody[crew.accounts] = 0.0
+            continue
+        if own >= MIN_SHARE_ALONE or _known(crew, seen):
+            continue
+        seen.append(crew.accounts)
+        trust = everybody.copy()
+        trust[crew.accounts] = 0.0
+        p_up = consensus.predict(trust)
+        if consensus.surprise(chosen, trust, p_up) <= scene.config.max_p:
+            theirs = votes.where(chosen)
+            as_one = replace(theirs, account=np.zeros(len(theirs), dtype=np.int64))
+            since = turning_points(as_one, p_up[chosen], 1)[0]
+            guilty.append(replace(crew, pieces=crew.pieces[scene.ts[crew.pieces] >= since]))
             everybody[crew.accounts] = 0.0
     _convict(scene, guilty, "crew vote")
 
