@@ -205,8 +205,8 @@ def _touched(erasure: Erasure, progress: Progress) -> Iterator[tuple[Artefact, N
     """Yield artefacts that hold something of the person, and pages that show such ones."""
     store, plain = erasure.store, erasure.needles()
     hit: set[str] = set()
-    last = ("golden", "evaluate", "decide", "report")  # after what they are made from
-    for kind in [k for k in holdings.kinds(store) if k not in last] + list(last):
+    kinds = holdings.kinds(store)  # golden sets first, whose prompts others name; pages last
+    for kind in sorted(kinds, key=lambda kind: (kind in BURIED_WHOLE, kind != "golden", kind)):
         for artefact in store.list_artefacts(kind) if kind not in KEPT else ():
             progress.start(f"erase: look into {kind} {artefact.digest[:12]}")
             if erasures.tombstone(store, artefact.digest) or artefact.digest in hit:

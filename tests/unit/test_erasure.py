@@ -9,8 +9,11 @@ import pytest
 from pipelines import Loop, stub
 
 from tuneloop.artefacts import erasures
+from tuneloop.artefacts.manifest import Manifest, Parent
 from tuneloop.artefacts.mentions import Needles, mentions, rows_of_theirs, tell_apart
-from tuneloop.erasure import Erasure, erase, search
+from tuneloop.artefacts.store import Store
+from tuneloop.artefacts.tables import CURATED
+from tuneloop.erasure import Erasure, erase, erasure_lines, search
 from tuneloop.errors import DataError, StoreError
 from tuneloop.lake import table as lake_table
 from tuneloop.lake.erase import Person, erase_rows, erased_marks, find_rows, told_by_others
@@ -337,3 +340,40 @@ def test_killed_at_any_point_it_finishes(tmp_path, monkeypatch):
         assert not [p.name for p in left if mentions(p, needles)], step
         raw = b"".join(p.read_bytes() for p in left if p.suffix != ".parquet")
         assert ANN.encode() not in raw, step
+
+
+def test_golden_prompts_made_of_theirs_are_listed_and_what_names_them_is_cleaned(tmp_path, lake):
+    store = Store(str(tmp_path / "store"))
+    lines = [
+        {"id": "c-1", "messages": [{"role": "user", "content": "x"}],
+         "source": {"interaction_ids": ["i1"], "feedback_ids": []}},
+        {"id": "own", "messages": [{"role": "user", "content": "y"}]},
+    ]  # fmt: skip
+    (tmp_path / "golden.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    curated = {
+        "curated.parquet": pa.Table.from_pylist([], schema=CURATED),
+        "dropped.parquet": pa.table({"detail": ["near:c-1:0.9", "near:own:0.9"]}),
+    }
+    answers = {"answers.parquet": pa.table({"prompt_id": ["c-1", "own"]})}
+    for name, table in (curated | answers).items():
+        pq.write_table(table, tmp_path / name)
+
+    def commit(kind, names, *parents):
+        refs = [Parent(role=p.kind, kind=p.kind, digest=p.digest, key=p.manifest.key)
+                for p in parents]  # fmt: skip
+        when = "2026-01-01T00:00:00Z"
+        draft = Manifest(kind=kind, key=kind, digest="", files={}, parents=refs, started_at=when)
+        return store.commit(draft, {name: tmp_path / name for name in names})
+
+    golden = commit("golden", ["golden.jsonl"])
+    commit("curate", curated, golden)
+    commit("evaluate", answers, golden)
+    report = erase(Erasure(store, WHO, ANN), lakes=[lake], progress=SilentProgress())
+    assert report["golden"] == [{"digest": golden.digest, "prompts": ["c-1"]}]
+    left = store.find("evaluate", "evaluate").path("answers.parquet")
+    assert pq.read_table(left)["prompt_id"].to_pylist() == ["own"]
+    left = store.find("curate", "curate").path("dropped.parquet")
+    assert pq.read_table(left)["detail"].to_pylist() == ["near:own:0.9"]
+    assert any("c-1" in line for line in erasure_lines(report))
+    record = (tmp_path / "store" / report["record"]).read_text()
+    assert "c-1" not in record

@@ -64,14 +64,20 @@ def _live(store: Store, kind: str) -> Iterator[Artefact]:
             yield artefact
 
 
-def goldens_above(store: Store, artefact: Artefact) -> Iterator[str]:
-    """Yield the digests of the golden sets an artefact was made with, directly or by evaluation."""
+def goldens_above(store: Store, artefact: Artefact) -> set[str]:
+    """Return the digests of the golden sets that an artefact was made with, directly or not."""
+    found = {ref.digest for ref in artefact.manifest.parents if ref.kind == "golden"}
+    for above in _parents(store, artefact):
+        found |= goldens_above(store, above)
+    return found
+
+
+def _parents(store: Store, artefact: Artefact) -> Iterator[Artefact]:
+    """Yield what an artefact was made from, but weights: what these say no file repeats."""
     for ref in artefact.manifest.parents:
-        if ref.kind == "golden":
-            yield ref.digest
-        elif ref.kind == "evaluate" and ref.key:
-            above = store.find(ref.kind, ref.key, digest=ref.digest)
-            yield from goldens_above(store, above) if above else ()
+        above = store.find(ref.kind, ref.key, digest=ref.digest) if ref.key else None
+        if above and ref.kind not in KEPT:
+            yield above
 
 
 def tenants(store: Store, artefact: Artefact) -> set[str]:
@@ -85,10 +91,8 @@ def tenants(store: Store, artefact: Artefact) -> set[str]:
         table = pq.read_table(file_of(left, "curated.parquet"), columns=["tenant"])
         return set(table["tenant"].unique().to_pylist())
     found: set[str] = set()
-    for ref in artefact.manifest.parents:
-        above = store.find(ref.kind, ref.key, digest=ref.digest) if ref.key else None
-        if above and ref.kind not in KEPT:
-            found |= tenants(store, above)
+    for above in _parents(store, artefact):
+        found |= tenants(store, above)
     return found
 
 

@@ -21,7 +21,7 @@ MIN_WORD = 8
 _ID_FIELD = r"(?:\w*_)?ids?"
 # A full stop belongs to an id where letters or digits go on behind it: `i-1.2` is another one.
 _BEFORE, _AFTER = r"(?:^|[^\w.-]|(?:^|\W)\.)", r"(?:$|[^\w.-]|\.(?:$|\W))"
-_ID_NAME = re.compile(rf"{_ID_FIELD}|subject_key|detail")
+_ID_NAME = re.compile(rf"{_ID_FIELD}|subject_key|actor|detail")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Needles:
     and so is "user".
 
     Attributes:
-        words: All ids, as whole values of columns that hold ids.
+        held: RE2 pattern of short ids, for columns that hold ids, alone or between colons.
         pattern: RE2 pattern of everything, for whatever can be read as text.
         longest: Bytes of the longest.
         tenant: In tables that say whose a row is, only rows of this one count; None: any.
@@ -42,7 +42,7 @@ class Needles:
     LEAST_CHARS: ClassVar[int] = 24
     MOST_CHARS: ClassVar[int] = 64
 
-    words: frozenset[str]
+    held: str
     pattern: str
     longest: int
     tenant: str | None = None
@@ -71,14 +71,15 @@ class Needles:
         if forms:
             parts.append(_any(forms))
         longest = max((len(form.encode()) for form in (*alone, *held, *forms)), default=1)
-        return cls(words, "|".join(parts), longest + 64, tenant)
+        whole = f"(?:^|:)(?:{_any(held)})(?:$|:)" if held else ""
+        return cls(whole, "|".join(parts), longest + 64, tenant)
 
     def hits(self, column: Any, *, ids: bool = False) -> Any:
         """Return, one a row of a string or binary column, whether it mentions one of them.
 
         Args:
             column: An Arrow array.
-            ids: Its values are ids: equal to one of any length is a mention.
+            ids: Its values are ids: a short one is a mention, too.
         """
         import numpy as np
         import pyarrow as pa
@@ -88,9 +89,9 @@ class Needles:
         if self.pattern:
             match = pc.match_substring_regex(column, self.pattern).fill_null(False)
             found |= match.to_numpy(zero_copy_only=False)
-        if ids and self.words and not pa.types.is_binary(column.type):
-            equal = pc.is_in(column, pa.array(sorted(self.words), column.type))
-            found |= equal.fill_null(False).to_numpy(zero_copy_only=False)
+        if ids and self.held and not pa.types.is_binary(column.type):
+            match = pc.match_substring_regex(column, self.held).fill_null(False)
+            found |= match.to_numpy(zero_copy_only=False)
         return found
 
     def found_in(self, data: bytes) -> bool:
