@@ -87,24 +87,11 @@ def erase(
     Raises:
         DataError: if nobody of that name is known anywhere.
     """
-    from tuneloop.lake.erase import erase_rows, find_rows
+    from tuneloop.lake.erase import erase_rows
 
     store, person = erasure.store, erasure.person
     every = _all_lakes(store, lakes)
-    for uri in every:
-        progress.start(f"erase: look into {uri}")
-        erasure.lakes[uri] = find_rows(uri, person)
-    learned = _learned(erasure)
-    erasure.told = _told(erasure)
-    touched = list(_touched(erasure, progress))
-    n_rows = sum(len(theirs) for theirs in erasure.lakes.values())
-    if not (n_rows or touched or learned["adapters"] or _erased_before(erasure, every)):
-        raise DataError(
-            f"nobody named {erasure.raw!r} is known to tenant {person.tenant!r}",
-            where=store.root,
-            hint="--tenant says whose user it is; --lake names lakes outside the store; people "
-            "are found by the key of the pseudonyms that their events were taken in with",
-        )
+    touched, learned = _look(erasure, every, progress)
     report: dict[str, Any] = {
         "subject_keys": sorted(erasure.recorded),
         "tenant": person.tenant,
@@ -131,8 +118,32 @@ def erase(
         rows.get(uri, {}).update(version_before=before, version_after=after)
     report["mentions"] = search(store, needles, every, progress)
     erasures.record(store, report["record"], report | {"golden": []})
+    n_rows = sum(len(theirs) for theirs in erasure.lakes.values())
     progress.done(f"{n_rows} events, {len(touched)} artefacts")
     return report
+
+
+def _look(
+    erasure: Erasure, lakes: list[str], progress: Progress
+) -> tuple[list[tuple[Artefact, Needles]], dict[str, Any]]:
+    """Return which artefacts hold something of the person, and who learned from them."""
+    from tuneloop.lake.erase import find_rows
+
+    for uri in lakes:
+        progress.start(f"erase: look into {uri}")
+        erasure.lakes[uri] = find_rows(uri, erasure.person)
+    learned = _learned(erasure)
+    erasure.told = _told(erasure)
+    touched = list(_touched(erasure, progress))
+    n_rows = sum(len(theirs) for theirs in erasure.lakes.values())
+    if not (n_rows or touched or learned["adapters"] or _erased_before(erasure, lakes)):
+        raise DataError(
+            f"nobody named {erasure.raw!r} is known to tenant {erasure.person.tenant!r}",
+            where=erasure.store.root,
+            hint="--tenant says whose user it is; --lake names lakes outside the store; people "
+            "are found by the key of the pseudonyms that their events were taken in with",
+        )
+    return touched, learned
 
 
 def search(store: Store, needles: Needles, lakes: Iterable[str], progress: Progress) -> list[str]:
