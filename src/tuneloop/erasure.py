@@ -127,7 +127,7 @@ def _look(
     erasure: Erasure, lakes: list[str], progress: Progress
 ) -> tuple[list[tuple[Artefact, Needles]], dict[str, Any]]:
     """Return which artefacts hold something of the person, and who learned from them."""
-    from tuneloop.lake.erase import find_rows
+    from tuneloop.lake.erase import erased_before, find_rows
 
     for uri in lakes:
         progress.start(f"erase: look into {uri}")
@@ -135,8 +135,8 @@ def _look(
     learned = _learned(erasure)
     erasure.told = _told(erasure)
     touched = list(_touched(erasure, progress))
-    n_rows = sum(len(theirs) for theirs in erasure.lakes.values())
-    if not (n_rows or touched or learned["adapters"] or _erased_before(erasure, lakes)):
+    known = any(len(erasure.lakes[uri]) or erased_before(uri, erasure.person) for uri in lakes)
+    if not (known or touched or learned["adapters"]):
         raise DataError(
             f"nobody named {erasure.raw!r} is known to tenant {erasure.person.tenant!r}",
             where=erasure.store.root,
@@ -194,14 +194,6 @@ def _told(erasure: Erasure) -> set[str]:
     for uri, known in erasure.lakes.items():
         others |= told_by_others(uri, known, theirs)
     return tell_apart(theirs, others)
-
-
-def _erased_before(erasure: Erasure, lakes: list[str]) -> bool:
-    from tuneloop.lake.erase import erased_marks
-    from tuneloop.lake.rows import mark
-
-    marks = {mark("person", erasure.person.tenant, key) for key in erasure.person.keys}
-    return any(marks & set(erased_marks(uri)) for uri in lakes)
 
 
 def _lake_row(uri: str, theirs: Theirs) -> dict[str, Any]:

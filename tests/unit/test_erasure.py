@@ -260,10 +260,20 @@ def test_whatever_names_them_is_theirs(tmp_path):
     assert (theirs.interactions, theirs.feedback) == ({"i8", "i9"}, {"f7"})
 
 
-def test_a_name_that_could_be_guessed_is_not_hashed_into_the_lake(lake):
-    hashed = "u-" + "0a" * 12
-    erase_rows(lake, Person("default", frozenset({"never-seen@x.example", hashed})))
-    assert set(erased_marks(lake)) == {mark("person", "default", hashed)}
+def test_a_name_that_could_be_guessed_is_not_hashed_into_the_lake(tmp_path):
+    uri, hashed = str(tmp_path / "lake"), "u-" + "0a" * 12
+    write_lake(uri, [interaction("i1", hashed, "hello")])
+    erase_rows(uri, Person("default", frozenset({"never-seen@x.example", hashed})))
+    assert set(erased_marks(uri)) == {
+        mark("person", "default", hashed), mark("interaction", "default", "i1"),
+    }  # fmt: skip
+
+
+def test_a_lake_without_them_keeps_its_versions(lake):
+    versions = erase_rows(lake, Person("default", frozenset({"stranger-1"})))
+    assert versions == (1, 1)
+    assert lake_table.open_table(lake, 0).version() == 0
+    assert not erased_marks(lake)
 
 
 def test_ordinary_words_and_short_ids_take_nobody_elses_rows(tmp_path):

@@ -119,8 +119,11 @@ def erase_rows(uri: str, person: Person, texts: Iterable[str] = ()) -> tuple[int
         if table is None:
             return 0, 0
         before = table.version()
-        _mark(uri, theirs)
+        begun = erased_before(uri, person)  # and perhaps killed
         _clean_letters(uri, theirs, texts)
+        if not (len(theirs) or begun):
+            return before, before
+        _mark(uri, theirs)
         if len(theirs):
             dataset = table.to_pyarrow_dataset()  # here: not from within the writer's runtime
             batches = _others(dataset, theirs)
@@ -138,6 +141,12 @@ def erase_rows(uri: str, person: Person, texts: Iterable[str] = ()) -> tuple[int
         _cut_log(uri, table.version())
         _forget_summaries(uri, table.version())
         return before, table.version()
+
+
+def erased_before(uri: str, person: Person) -> bool:
+    """Return whether a lake remembers that the person was erased."""
+    names = {mark("person", person.tenant, key) for key in person.keys}
+    return not names.isdisjoint(erased_marks(uri))
 
 
 def erased_marks(uri: str) -> dict[str, datetime]:
@@ -248,16 +257,20 @@ def _cut_log(uri: str, version: int) -> None:
 def _mark(uri: str, theirs: Theirs) -> None:
     """Remember, as hashes, who was erased and what was theirs."""
     now = datetime.now(UTC).isoformat()
-    marks = {name: when.isoformat() for name, when in erased_marks(uri).items()}
+    known = {name: when.isoformat() for name, when in erased_marks(uri).items()}
+    told = json.dumps(known | dict.fromkeys(_marks(theirs), now), sort_keys=True)
+    lake_table.side_objects(uri).put(lake_table.ERASED, told.encode())
+
+
+def _marks(theirs: Theirs) -> set[str]:
     # A name as it was given is hashed only where the lake has it: others could be guessed.
-    known = {key for key in theirs.person.keys if key in theirs.found or _HASHED.fullmatch(key)}
-    for what, names in (
-        ("person", known), ("session", theirs.sessions),
-        ("interaction", theirs.interactions), ("feedback", theirs.feedback),
-    ):  # fmt: skip
-        marks |= {mark(what, theirs.person.tenant, name): now for name in names}
-    told = json.dumps(marks, sort_keys=True).encode()
-    lake_table.side_objects(uri).put(lake_table.ERASED, told)
+    keys = theirs.person.keys
+    known = {key for key in keys if key in theirs.found or _HASHED.fullmatch(key)}
+    named = {
+        "person": known, "session": theirs.sessions,
+        "interaction": theirs.interactions, "feedback": theirs.feedback,
+    }  # fmt: skip
+    return {mark(what, theirs.person.tenant, name) for what, ids in named.items() for name in ids}
 
 
 def _clean_letters(uri: str, theirs: Theirs, texts: Iterable[str]) -> None:
