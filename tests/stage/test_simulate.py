@@ -129,7 +129,7 @@ def test_no_message_nearly_repeats_a_golden_one(default):
 def test_the_run_config_loads_and_finds_its_files(default):
     out, _ = default
     loaded = load_config(out / "run.yaml").config
-    assert [Path(path) for path in loaded.lake.events] == [out / "events.jsonl"]
+    assert [Path(one.path) for one in loaded.lake.events] == [out / "events.jsonl"]
     assert Path(loaded.golden.path) == out / "golden.jsonl"
     assert loaded.decide.protected_slices == ["security", "vulnerable_customer"]
 
