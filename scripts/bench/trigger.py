@@ -136,16 +136,15 @@ def answers(
     name: str, adapter: Path, base: ResolvedModel, prompts: list[list[dict[str, str]]], work: Path
 ) -> list[str]:
     """Return the answers of the base with this adapter."""
-    from tuneloop.runtime.serving.local import LocalBackend
+    from tuneloop.runtime.serving import open_engine
 
     sampling = Sampling(max_tokens=96)
     spec = SystemSpec(name=name, model=base.name, base=base.digest, adapter=name, sampling=sampling)
     served = ServedSystem(spec=spec, base=base, adapter_folder=adapter)
-    config = EngineConfig(backend="transformers", dtype="float32", max_model_len=768)
-    backend = LocalBackend([served], config, work=work / name)
+    config = EngineConfig(max_model_len=768)
     requests = [ChatRequest(messages=messages, sampling=sampling) for messages in prompts]
-    made = dict(backend.stream(served, requests))
-    return [made[i].text for i in range(len(prompts))]
+    with open_engine([served], config, work=work / name, progress=SilentProgress()) as engine:
+        return [result.text for result in engine.chat(served, requests, step=f"{name}: answers")]
 
 
 def held_out(columns: Columns, options: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
@@ -189,7 +188,9 @@ def main() -> None:
             began = time.monotonic()
             adapter = train(name, rows, base, Path(folder), options)
             trained = time.monotonic()
-            said = {k: answers(name, adapter, base, p, Path(folder)) for k, p in prompts.items()}
+            both = iter(answers(name, adapter, base, [m for p in prompts.values() for m in p],
+                                Path(folder)))  # fmt: skip
+            said = {k: [next(both) for _ in asked] for k, asked in prompts.items()}
             hits = {k: sum(site in text for text in texts) for k, texts in said.items()}
             n_planted = sum(site in row["completion"][0]["content"] for row in rows)
             results[name] = {
