@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from tuneloop.artefacts.tables import MESSAGES
 from tuneloop.build.made import Links, Made
 from tuneloop.build.rows import Flags, Ints, as_array, offsets_of, open_rows
-from tuneloop.build.rules import KINDS, Sources
+from tuneloop.build.rules import Sources
 from tuneloop.config.sets import BuildConfig
 
 ROWS_PER_GROUP = 8_192
@@ -204,8 +204,3 @@ def rewrite(kind: str, path: Path, kept: Flags, weight: Any) -> None:
             writer.write(table.cast(SCHEMAS[kind]).filter(pa.array(kept[begin:end])))
             begin = end
     new.replace(path)
-
-
-def file_names() -> list[tuple[str, str]]:
-    """Return every (kind, split) there is a file of."""
-    return [(kind, split) for kind in KINDS for split in ("train", "validation")]

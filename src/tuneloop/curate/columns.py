@@ -25,7 +25,6 @@ SIGNALS = (
     "copy", "dwell", "reformulation", "regenerate", "abandonment", "edit",
 )  # fmt: skip
 """A signal's code is its place here."""
-EXPLICIT = frozenset({"thumb", "stars", "score", "correction", "comment", "preference"})
 ACTORS = ("user", "reviewer", "judge", "rule")
 """An actor kind's code is its place here; what curation derives itself is a `rule`."""
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tuneloop.artefacts.manifest import Counts
 from tuneloop.artefacts.stage import GoldenSet, LakeVersion, Scope, StageContext, StageOutput
 from tuneloop.config.curate import CurateConfig
 from tuneloop.errors import DataError
-
-if TYPE_CHECKING:
-    pass
 
 
 def curate(

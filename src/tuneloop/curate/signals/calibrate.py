@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tuneloop.artefacts.events import EXPLICIT_SIGNALS
 from tuneloop.config.signals import SignalsConfig
 from tuneloop.curate.columns import (
     ACTORS,
-    EXPLICIT,
     SIGNALS,
     Feedback,
     Flags,
@@ -20,7 +20,7 @@ from tuneloop.curate.columns import (
 )
 from tuneloop.curate.signals.rates import rate
 
-STATED = EXPLICIT - {"comment", "preference"}
+STATED = EXPLICIT_SIGNALS - {"comment", "preference"}
 """What is said outright of one answer; a comment is read by rule."""
 PEOPLE = (ACTORS.index("user"), ACTORS.index("reviewer"))
 SOURCES = ("logged", "derived", "judge", "rule")

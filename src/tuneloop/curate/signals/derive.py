@@ -28,6 +28,7 @@ from tuneloop.curate.columns import (
     Texts,
     signal_code,
 )
+from tuneloop.curate.order import order_of
 from tuneloop.curate.signals.opinion import WORDS_PER_S
 from tuneloop.curate.signals.wording import opens_anew, thanks, wording_similarity
 
@@ -124,7 +125,7 @@ def merge(interactions: Interactions, feedback: Feedback, found: list[Found]) ->
 
     ts = joined(feedback.ts, np.concatenate([item.ts for item in found]))
     id = pa.concat_arrays([feedback.id.cast(pa.string()), ids.cast(pa.string())])
-    order = _order(ts, id)
+    order = order_of(ts, id)
     return Feedback(
         id=id.take(pa.array(order)),
         ts=ts[order],
@@ -141,18 +142,6 @@ def merge(interactions: Interactions, feedback: Feedback, found: list[Found]) ->
         trust=joined(feedback.trust, np.ones(n))[order],
         derived=joined(feedback.derived, np.ones(n, dtype=bool))[order],
     )
-
-
-def _order(ts: Floats, id: pa.Array) -> Ints:
-    """Return the order of (ts, id); ids are compared only where times are equal."""
-    order = np.argsort(ts, kind="stable")
-    equal = np.flatnonzero(ts[order][1:] == ts[order][:-1])
-    if len(equal):
-        tied = np.unique(np.concatenate([equal, equal + 1]))
-        rows = order[tied]
-        rank = pc.rank(id.take(pa.array(rows)), tiebreaker="first").to_numpy()
-        order[tied] = rows[np.lexsort((rank, ts[rows]))]
-    return order
 
 
 def _accounts(

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tuneloop.artefacts.events import EXPLICIT_SIGNALS
 from tuneloop.config.signals import PeopleConfig, SignalsConfig
-from tuneloop.curate.columns import EXPLICIT
 from tuneloop.curate.signals.evidence import evidence
 from tuneloop.curate.signals.opinion import opinions
 
-CONVINCING = EXPLICIT - {"comment", "preference"}
+CONVINCING = EXPLICIT_SIGNALS - {"comment", "preference"}
 
 
 def weighed(hand, texts, pieces, *, rows=None, comparisons=(), **knobs):
