@@ -47,6 +47,7 @@ def weigh(
     from tuneloop.artefacts.decision import DecisionRecord
     from tuneloop.decide import gates as g
     from tuneloop.decide.judge import read_judge
+    from tuneloop.decide.judge_gates import gate_judge
     from tuneloop.decide.measure import measure, measure_slices, rank_outcomes, state_primary
     from tuneloop.decide.outcomes import values_of
     from tuneloop.decide.statistics import Resampling
@@ -66,7 +67,7 @@ def weigh(
         g.gate_primary(measured, primary, config),
         *g.gate_slices(slices, Wording.of(primary)),
         g.gate_hard_checks(evidence, config),
-        *g.gate_judge(judge, config),
+        *gate_judge(judge, config),
     ]
     verdict, reasons = conclude(gates, judged=config.metric == "judge")
     return DecisionRecord(
