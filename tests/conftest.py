@@ -68,14 +68,14 @@ def root():
 
 @pytest.fixture(scope="session")
 def repo_files():
-    """Every file of the repository, without what tools and runs leave behind."""
+    """Every file of the repository, without what git, tools and runs leave behind."""
     skipped = {".git", ".venv", ".tuneloop", "__pycache__", "wandb", "build", "dist"}
     skipped |= {".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
     skipped |= {".import_linter_cache", ".ipynb_checkpoints"}
     found = []
     for folder, folders, names in os.walk(ROOT):
         folders[:] = sorted(f for f in folders if f not in skipped and not f.endswith(".egg-info"))
-        found.extend(Path(folder) / name for name in sorted(names))
+        found.extend(Path(folder) / name for name in sorted(names) if name not in skipped)
     return found
 
 
