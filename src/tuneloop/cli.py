@@ -133,15 +133,18 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Run the pipeline; stages whose inputs did not change come from the store."""
-    from tuneloop.stages import STAGES
+    from tuneloop.config.load import load_config
+    from tuneloop.stages import STAGES, stage_order
 
     for option, value in (("--from", from_), ("--until", until)):
         if value not in STAGES:
             raise TuneloopError(f"{value!r} is no stage", where=option, hint=", ".join(STAGES))
-    if STAGES.index(from_) > STAGES.index(until):
-        order = " → ".join(STAGES)
-        raise TuneloopError(f"--from {from_} comes after --until {until}", where="run", hint=order)
-    stages = STAGES[STAGES.index(from_) : STAGES.index(until) + 1]
+    order = stage_order(load_config(config, set_ or []).config.train.order)
+    begin, end = order.index(from_), order.index(until)
+    if begin > end:
+        hint = " → ".join(order)
+        raise TuneloopError(f"--from {from_} comes after --until {until}", where="run", hint=hint)
+    stages = order[begin : end + 1]
     _run(config, set_, until=until, begin=from_, force=stages if force else (), json=json)
 
 
@@ -161,7 +164,8 @@ def _stage_command(name: str, summary: str) -> None:
 _stage_command("curate", "Make curated rows: join, redact, deduplicate, guard, split.")
 _stage_command("build", "Make SFT, preference and KTO sets from curated rows.")
 _stage_command("sft", "Train the SFT adapter.")
-_stage_command("dpo", "Train the DPO adapter on top of it.")
+_stage_command("dpo", "Train on preference pairs, on top of the stage before.")
+_stage_command("kto", "Train on answers called good or bad, on top of the stage before.")
 _stage_command("evaluate", "Let champion and candidate answer the golden set, and score them.")
 _stage_command("report", "Write the report page.")
 

@@ -13,8 +13,8 @@ from tuneloop.artefacts.manifest import FileRef, Parent, contents_digest
 from tuneloop.artefacts.store import Artefact, Store
 from tuneloop.errors import StoreError
 
-TRAINED_ON = {"sft": "sft", "dpo": "preference"}
-"""Which of an example set's sets a training stage reads; none reads the KTO set."""
+TRAINED_ON = {"sft": "sft", "dpo": "preference", "kto": "kto"}
+"""Which of an example set's sets a training stage reads."""
 
 Events = tuple[set[str], set[str]]
 """Ids of interactions, ids of feedback."""
@@ -54,11 +54,17 @@ def subject_report(store: Store, subject: str) -> dict[str, Any]:
         if erasures.tombstone(store, curated.digest) is None:
             _add(theirs, _events_of(curated, subject))
     touched: dict[tuple[str, str, str], Artefact] = {}
-    for kind in ("sft", "dpo", "evaluate", "decide"):
-        for artefact in store.list_artefacts(kind):
-            inherited = any((p.kind, p.key, p.digest) in touched for p in artefact.manifest.parents)
-            if inherited or (kind in TRAINED_ON and _meet(_learned(store, artefact), theirs)):
-                touched[kind, artefact.manifest.key, artefact.digest] = artefact
+    trained = [artefact for kind in TRAINED_ON for artefact in store.list_artefacts(kind)]
+    # Each training stage can go on from any other one: a child may be met before its start.
+    waiting = [*trained, *store.list_artefacts("evaluate"), *store.list_artefacts("decide")]
+    learned_here = {id(a) for a in trained if _meet(_learned(store, a), theirs)}
+    while new := [
+        a for a in waiting
+        if id(a) in learned_here
+        or any((p.kind, p.key, p.digest) in touched for p in a.manifest.parents)
+    ]:  # fmt: skip
+        touched |= {(a.kind, a.manifest.key, a.digest): a for a in new}
+        waiting = [a for a in waiting if (a.kind, a.manifest.key, a.digest) not in touched]
     erased = [r for r in erasures.records(store) if subject in r["subject_keys"]]
     learned = {
         "adapters": [_short(a) for a in touched.values() if a.kind in TRAINED_ON],

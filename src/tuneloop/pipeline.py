@@ -16,6 +16,7 @@ from tuneloop.artefacts.golden import GoldenPrompt, read_golden
 from tuneloop.artefacts.manifest import Counts, Parent
 from tuneloop.artefacts.stage import StageContext, StageOutput
 from tuneloop.artefacts.store import Artefact
+from tuneloop.config.train import METHODS, Method
 from tuneloop.errors import DataError, DecisionError, TuneloopError
 from tuneloop.runtime.execution import parent, rank
 from tuneloop.stages import STAGES, Stages
@@ -37,11 +38,11 @@ class Pipeline(Stages):
         active = self.active_stages()
         if until not in active:
             raise TuneloopError(f"{until} is switched off in this config", where=until)
-        if STAGES.index(until) < self.begin:
+        if self.order.index(until) < self.begin:
             raise TuneloopError(
-                f"nothing lies between --from {STAGES[self.begin]} and --until {until}",
+                f"nothing lies between --from {self.order[self.begin]} and --until {until}",
                 where="run",
-                hint=f"the order is {', '.join(STAGES)}",
+                hint=f"the order is {', '.join(self.order)}",
             )
         self.open_record()
         done: dict[str, Artefact] = {}
@@ -53,13 +54,10 @@ class Pipeline(Stages):
 
     def active_stages(self) -> list[str]:
         """Return the stages this config runs, in order."""
-        train = self.config.train
-        off = {
-            "sample": not self.config.sample.enabled,
-            "sft": not train.sft.enabled,
-            "dpo": not train.dpo.enabled,
-        }
-        return [stage for stage in STAGES if not off.get(stage)]
+        off = {str(name) for name in METHODS if name not in self.config.train.chain}
+        if not self.config.sample.enabled:
+            off.add("sample")
+        return [stage for stage in self.order if stage not in off]
 
     # -- inputs ----------------------------------------------------------------------
     @cached_property
@@ -203,22 +201,30 @@ class Pipeline(Stages):
     @cached_property
     def sft(self) -> kinds.Adapter:
         """The adapter after supervised fine-tuning."""
-        from tuneloop.train.stage import sft
-
-        config, tracking = self.config.train.sft, self.config.train.tracking
-        work = partial(sft, self.build, self.base, config, tracking)
-        return self._stage("sft", kinds.Adapter, self._train_parents(), config, work)
+        return self._trained("sft")
 
     @cached_property
     def dpo(self) -> kinds.Adapter:
         """The adapter after preference optimisation."""
-        from tuneloop.train.stage import dpo
+        return self._trained("dpo")
 
-        config, tracking = self.config.train.dpo, self.config.train.tracking
-        start = self.sft if self.config.train.sft.enabled else None
-        parents = self._train_parents() + ([parent("start", start)] if start else [])
-        work = partial(dpo, self.build, self.base, start, config, tracking)
-        return self._stage("dpo", kinds.Adapter, parents, config, work)
+    @cached_property
+    def kto(self) -> kinds.Adapter:
+        """The adapter after optimisation on single answers called good or bad."""
+        return self._trained("kto")
+
+    def _trained(self, name: Method) -> kinds.Adapter:
+        """Train on top of what the stage before in the chain left."""
+        from tuneloop.train import stage
+
+        train = self.config.train
+        before = train.chain[: train.chain.index(name)]
+        start: kinds.Adapter | None = getattr(self, before[-1]) if before else None
+        parents = [parent("examples", self.build), self._base_parent()]
+        parents += [parent("start", start)] if start else []
+        config = train.method(name)
+        work = partial(getattr(stage, name), self.build, self.base, start, config, train.tracking)
+        return self._stage(name, kinds.Adapter, parents, config, work)
 
     @cached_property
     def evaluate(self) -> kinds.Evaluation:
@@ -256,7 +262,7 @@ class Pipeline(Stages):
 
         title = self.config.report.title or self.config.name
         config = self.config.report.model_copy(update={"title": title})
-        adapters = [(s, getattr(self, s)) for s in ("sft", "dpo") if s in self.active_stages()]
+        adapters = [(name, getattr(self, name)) for name in self.config.train.chain]
         inputs = ReportInputs(
             self.decide, self.evaluate, self.build, self.curate, self.lake, adapters
         )
@@ -270,7 +276,8 @@ class Pipeline(Stages):
     @property
     def adapter(self) -> kinds.Adapter:
         """What training came to."""
-        return self.dpo if self.config.train.dpo.enabled else self.sft
+        adapter: kinds.Adapter = getattr(self, self.config.train.chain[-1])
+        return adapter
 
     @cached_property
     def systems(self) -> Systems:
@@ -306,6 +313,3 @@ class Pipeline(Stages):
 
     def _base_parent(self) -> Parent:
         return Parent(role="base", kind="model", digest=self.base.digest)
-
-    def _train_parents(self) -> list[Parent]:
-        return [parent("examples", self.build), self._base_parent()]

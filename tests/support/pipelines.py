@@ -22,6 +22,7 @@ STUBBED = {
     "build": "tuneloop.build.stage.build",
     "sft": "tuneloop.train.stage.sft",
     "dpo": "tuneloop.train.stage.dpo",
+    "kto": "tuneloop.train.stage.kto",
     "evaluate": "tuneloop.evaluate.stage.evaluate",
     "decide": "tuneloop.decide.stage.decide",
     "report": "tuneloop.report.stage.report",
@@ -133,6 +134,7 @@ def stub(monkeypatch, loop):
     monkeypatch.setattr("tuneloop.runtime.weights.resolve_model", lambda *_, **__: base)
     works = {"lake": loop._lake, "curate": loop._curate, "sample": loop._sample,
              "build": loop._build, "sft": loop._train, "dpo": loop._train,
+             "kto": loop._train,
              "evaluate": loop._evaluate, "decide": loop._decide,
              "report": loop._report}  # fmt: skip
     for stage, place in STUBBED.items():

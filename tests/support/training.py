@@ -84,9 +84,9 @@ def tiny_base(cache):
 def train(kind, data, work, base, *, start=None, progress=None, tracking=None, **config):
     """Run one training stage; fp32 and small batches unless the config says otherwise."""
     from tuneloop.artefacts.stage import StageContext
-    from tuneloop.config.train import DpoConfig, SftConfig, TrackingConfig
+    from tuneloop.config.train import DpoConfig, KtoConfig, SftConfig, TrackingConfig
     from tuneloop.runtime.progress import SilentProgress
-    from tuneloop.train.stage import dpo, sft
+    from tuneloop.train.stage import dpo, kto, sft
 
     settings = {
         "lr": 3e-3, "precision": "fp32", "global_batch_size": 4, "micro_batch_size": 2,
@@ -96,7 +96,9 @@ def train(kind, data, work, base, *, start=None, progress=None, tracking=None, *
     context = StageContext(work=Path(work), seed=5, progress=progress or SilentProgress())
     tracking = tracking or TrackingConfig()
     if kind == "sft":
-        return sft(data, base, SftConfig(**settings), tracking, context)
+        return sft(data, base, start, SftConfig(**settings), tracking, context)
+    if kind == "kto":
+        return kto(data, base, start, KtoConfig(**settings), tracking, context)
     return dpo(data, base, start, DpoConfig(**settings), tracking, context)
 
 

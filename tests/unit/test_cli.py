@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tuneloop import cli
 
-VERBS = ["validate", "plan", "run", "simulate", "curate", "build", "sft", "dpo", "evaluate",
+VERBS = ["validate", "plan", "run", "simulate", "curate", "build", "sft", "dpo", "kto", "evaluate",
          "decide", "report", "status", "lineage", "registry", "schema", "ingest", "export", "erase",
          "explain", "card", "diff", "cohorts", "golden"]  # fmt: skip
 GOOD = "name: demo\nmodel: {name: tiny-random}\ngolden: {path: golden.jsonl}\n"

@@ -20,7 +20,8 @@ from tuneloop.stages import SPECS, STAGES
 from tuneloop.systems import alias_of
 
 TRAINING = plan._training
-RUN = [stage for stage in STAGES if stage != "sample"]  # off where a config does not ask for it
+OFF = ("sample", "kto")  # where a config does not ask for them
+RUN = [stage for stage in STAGES if stage not in OFF]
 
 
 @pytest.fixture
@@ -348,3 +349,18 @@ def test_the_plan_tells_the_supply_of_rows(loop, monkeypatch):
     )
     assert plan._supply(dry, artefacts)["rows"]["sft"] == {"liked": 150.0}
     assert any("250 stars" in line for line in plan._supply_lines(guessed))
+
+
+def test_training_stages_chain_in_the_order_of_the_config(loop):
+    train = {"order": ["kto", "sft", "dpo"], "kto": {"enabled": True}, "dpo": {"enabled": False}}
+    pipeline = loop.pipeline(loop.config(train=train))
+    done = pipeline.run()
+    assert [stage for stage in loop.ran if stage in ("sft", "dpo", "kto")] == ["kto", "sft"]
+    starts = {
+        name: [p.digest for p in done[name].manifest.parents if p.role == "start"]
+        for name in ("kto", "sft")
+    }
+    assert starts == {"kto": [], "sft": [done["kto"].digest]}
+    assert pipeline.adapter.digest == done["sft"].digest
+    with pytest.raises(TuneloopError, match="nothing lies between"):
+        loop.pipeline(loop.config(train=train), begin="sft").run("kto")

@@ -16,7 +16,7 @@ from tuneloop.config.evaluate import EvaluateConfig
 from tuneloop.config.golden import GoldenConfig
 from tuneloop.config.sample import SampleConfig
 from tuneloop.config.sets import BuildConfig
-from tuneloop.config.train import TrainConfig
+from tuneloop.config.train import METHODS, TrainConfig
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 STORE = ".tuneloop"
@@ -76,10 +76,10 @@ class RunConfig(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """A run needs a candidate, and a judge where the judge is the metric."""
-        if not (self.train.sft.enabled or self.train.dpo.enabled):
+        if not self.train.chain:
             yield Conflict(
-                ("train.sft.enabled", "train.dpo.enabled"),
-                "train.sft and train.dpo are both off: there is no candidate",
+                ("train.order", *(f"train.{name}.enabled" for name in METHODS)),
+                f"train.{', train.'.join(METHODS)} are all off: there is no candidate",
             )
         if self.decide.metric == "judge" and self.evaluate.judge.role != "deciding":
             yield Conflict(

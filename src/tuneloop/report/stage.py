@@ -66,7 +66,7 @@ def _gather(stages: Sequence[tuple[str, str, Artefact]], config: ReportConfig) -
     evaluation, decision = by_name["evaluate"], by_name["decide"]
     record = DecisionRecord.model_validate(decision.json("decision.json"))
     rows = {name: _rows(evaluation, name) for name in ("answers", "checks", "judgments")}
-    trained = [(n, a) for n, a in by_name.items() if n in ("sft", "dpo")]
+    trained = [(n, a) for n, a in by_name.items() if n in ("sft", "dpo", "kto")]
     prompts = evaluation.json("evaluation.json")["prompts"]
     return {
         "d": record,

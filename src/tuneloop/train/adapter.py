@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tuneloop.config.train import LoraConfig
+from tuneloop.config.trainer import LoraConfig
 from tuneloop.runtime.weights import ResolvedModel
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -31,6 +31,7 @@ def peft_config(config: LoraConfig, start: Path | None = None) -> Any:
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
         target_modules=config.target_modules,
+        modules_to_save=config.modules_to_save or None,
         init_lora_weights=True if config.init == "default" else config.init,
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from trl import DPOConfig
 
 from tuneloop.artefacts.digest import digest_file
-from tuneloop.artefacts.stage import Adapter, ExampleSet, StageContext, StageOutput
+from tuneloop.artefacts.stage import StageContext, StageOutput
 from tuneloop.config.train import DpoConfig, TrackingConfig
-from tuneloop.runtime.weights import ResolvedModel
 from tuneloop.train import distributed, session
 from tuneloop.train.adapter import WEIGHTS, peft_config
+from tuneloop.train.inputs import TrainInputs
 from tuneloop.train.reference import add_reference
 from tuneloop.train.rows import need_rows, preference_rows, read_rows
 from tuneloop.train.setup import arguments, dataset, load_base, load_tokenizer, make_run, ordered
@@ -19,14 +19,10 @@ COLUMNS = ["prompt", "chosen", "rejected"]
 
 
 def train_dpo(
-    examples: ExampleSet,
-    base: ResolvedModel,
-    start: Adapter | None,
-    config: DpoConfig,
-    tracking: TrackingConfig,
-    context: StageContext,
+    inputs: TrainInputs, config: DpoConfig, tracking: TrackingConfig, context: StageContext
 ) -> StageOutput:
     """Train, save and return; see `tuneloop.train.stage.dpo`."""
+    examples, base, start = inputs.examples, inputs.base, inputs.start
     distributed.join()
     tokenizer = load_tokenizer(base)
     rows = read_rows(examples.path("preference_train.parquet"), COLUMNS)

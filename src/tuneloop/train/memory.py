@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuneloop.config.train import TrainerConfig
+from tuneloop.config.trainer import TrainerConfig
 
 GIB = 1024**3
 # A trained value in fp32 with its gradient and Adam's two moments.

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneloop.artefacts.stage import StageContext
-from tuneloop.config.train import TrackingConfig, TrainerConfig
+from tuneloop.config.train import TrackingConfig
+from tuneloop.config.trainer import TrainerConfig
 from tuneloop.errors import TrainingError
 from tuneloop.runtime.hardware import Precision, device, pick_precision
 from tuneloop.runtime.weights import ResolvedModel

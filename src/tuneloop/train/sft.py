@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from trl import SFTConfig
 
-from tuneloop.artefacts.stage import ExampleSet, StageContext, StageOutput
+from tuneloop.artefacts.stage import StageContext, StageOutput
 from tuneloop.config.train import SftConfig, TrackingConfig
-from tuneloop.runtime.weights import ResolvedModel
 from tuneloop.train import distributed, session
 from tuneloop.train.adapter import peft_config
+from tuneloop.train.inputs import TrainInputs
 from tuneloop.train.rows import need_rows, read_rows, sft_rows
 from tuneloop.train.setup import arguments, dataset, load_base, load_tokenizer, make_run, ordered
 from tuneloop.train.trainers import SftTrainer
@@ -17,13 +17,10 @@ COLUMNS = ["prompt", "completion"]
 
 
 def train_sft(
-    examples: ExampleSet,
-    base: ResolvedModel,
-    config: SftConfig,
-    tracking: TrackingConfig,
-    context: StageContext,
+    inputs: TrainInputs, config: SftConfig, tracking: TrackingConfig, context: StageContext
 ) -> StageOutput:
     """Train, save and return; see `tuneloop.train.stage.sft`."""
+    examples, base = inputs.examples, inputs.base
     distributed.join()
     tokenizer = load_tokenizer(base)
     rows = read_rows(examples.path("sft_train.parquet"), COLUMNS)

@@ -1,41 +1,50 @@
-"""Training: examples and a base model in, an adapter out.
+"""Training: examples and a base model in, an adapter or a whole model out.
 
-The recipes are `train/sft.py` and `train/dpo.py`; here is what can be checked without torch.
+The recipes are `train/sft.py`, `train/dpo.py` and `train/kto.py`, their losses `train/losses.py`;
+here is what can be checked without torch.
 """
 
 from __future__ import annotations
 
 from tuneloop.artefacts.stage import Adapter, ExampleSet, StageContext, StageOutput
-from tuneloop.config.train import DpoConfig, SftConfig, TrackingConfig
+from tuneloop.config.train import DpoConfig, KtoConfig, SftConfig, TrackingConfig
+from tuneloop.config.trainer import TrainerConfig
 from tuneloop.runtime.weights import ResolvedModel
 from tuneloop.train import distributed
+from tuneloop.train.inputs import TrainInputs
 
 
 def sft(
     examples: ExampleSet,
     base: ResolvedModel,
+    start: Adapter | None,
     config: SftConfig,
     tracking: TrackingConfig,
     context: StageContext,
 ) -> StageOutput:
-    """Train an adapter on (prompt, completion) rows, the loss on the answer only.
+    """Train on (prompt, completion) rows, the loss on the answer only.
 
     Goes on from the newest checkpoint in `context.work`; the weights are the same to the bit
     as if it had never been killed.
 
+    Args:
+        examples: The rows.
+        base: The base model.
+        start: What an earlier training stage left, and this one goes on from; None: the base.
+        config: How to train.
+        tracking: Where the curve also goes.
+        context: Work folder, seed and progress.
+
     Raises:
         TrainingError: if there are no rows, a mask is empty, or the launch is not as asked.
     """
-    distributed.check_launch()
-    distributed.accumulation(
-        global_batch_size=config.global_batch_size, micro_batch_size=config.micro_batch_size
-    )
+    _check(config)
     from tuneloop.runtime.quiet import quiet_libraries
 
     with quiet_libraries():
         from tuneloop.train.sft import train_sft
 
-        return train_sft(examples, base, config, tracking, context)
+        return train_sft(TrainInputs(examples, base, start), config, tracking, context)
 
 
 def dpo(
@@ -46,20 +55,43 @@ def dpo(
     tracking: TrackingConfig,
     context: StageContext,
 ) -> StageOutput:
-    """Train an adapter on preference pairs, from `start` and with it as the reference.
+    """Train on preference pairs, from `start` (or the base) and with it as the reference.
 
-    Without `start`, a fresh adapter on the base, which then is the reference.
-
-    Raises:
-        TrainingError: as `sft` does.
+    Arguments and errors are those of `sft`.
     """
-    distributed.check_launch()
-    distributed.accumulation(
-        global_batch_size=config.global_batch_size, micro_batch_size=config.micro_batch_size
-    )
+    _check(config)
     from tuneloop.runtime.quiet import quiet_libraries
 
     with quiet_libraries():
         from tuneloop.train.dpo import train_dpo
 
-        return train_dpo(examples, base, start, config, tracking, context)
+        return train_dpo(TrainInputs(examples, base, start), config, tracking, context)
+
+
+def kto(
+    examples: ExampleSet,
+    base: ResolvedModel,
+    start: Adapter | None,
+    config: KtoConfig,
+    tracking: TrackingConfig,
+    context: StageContext,
+) -> StageOutput:
+    """Train on answers called good or bad, from `start` (or the base) and with it as the reference.
+
+    Arguments and errors are those of `sft`.
+    """
+    _check(config)
+    from tuneloop.runtime.quiet import quiet_libraries
+
+    with quiet_libraries():
+        from tuneloop.train.kto import train_kto
+
+        return train_kto(TrainInputs(examples, base, start), config, tracking, context)
+
+
+def _check(config: TrainerConfig) -> None:
+    """Raise TrainingError where the processes there are cannot train as asked."""
+    distributed.check_launch()
+    distributed.accumulation(
+        global_batch_size=config.global_batch_size, micro_batch_size=config.micro_batch_size
+    )
