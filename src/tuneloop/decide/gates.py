@@ -8,8 +8,8 @@ from tuneloop.artefacts.decision import Gate, GateStatus, Primary, SliceResult
 from tuneloop.config.decide import DecideConfig
 from tuneloop.decide.measure import Measurement, rounded
 from tuneloop.decide.outcomes import Evidence
-from tuneloop.decide.statistics import zero_failures_bound
 from tuneloop.decide.wording import Wording
+from tuneloop.statistics.rates import zero_failures_bound
 
 
 def gate_systems(champion: str, candidate: str) -> Gate:

@@ -9,7 +9,7 @@ from typing import Any
 from tuneloop.artefacts.decision import GateStatus, JudgeReading
 from tuneloop.decide.measure import measure, rounded, state_measured
 from tuneloop.decide.outcomes import judge_values
-from tuneloop.decide.statistics import Resampling
+from tuneloop.statistics.resampling import Resampling
 
 Row = Mapping[str, Any]
 

@@ -12,14 +12,10 @@ from tuneloop.artefacts.decision import Bounds, Measured, Outcomes, Primary, Sli
 from tuneloop.artefacts.digest import digest_json
 from tuneloop.config.decide import DecideConfig
 from tuneloop.decide.outcomes import Missing, Pair, collapse
-from tuneloop.decide.statistics import (
-    Comparison,
-    Resampling,
-    compare,
-    holm,
-    minimum_effect,
-    units_needed,
-)
+from tuneloop.statistics.multiplicity import holm
+from tuneloop.statistics.paired import Comparison, compare
+from tuneloop.statistics.power import minimum_effect, units_needed
+from tuneloop.statistics.resampling import Resampling
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ def weigh(
     from tuneloop.decide.judge_gates import gate_judge
     from tuneloop.decide.measure import measure, measure_slices, rank_outcomes, state_primary
     from tuneloop.decide.outcomes import values_of
-    from tuneloop.decide.statistics import Resampling
     from tuneloop.decide.wording import Wording
+    from tuneloop.statistics.resampling import Resampling
 
     how = Resampling(alpha=config.alpha, n_bootstrap=config.n_bootstrap, seed=seed)
     units = evidence.units

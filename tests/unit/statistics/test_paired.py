@@ -7,18 +7,16 @@ from hypothesis import strategies as st
 from scipy.stats import multinomial, permutation_test
 from statsmodels.stats.contingency_tables import mcnemar
 
-from tuneloop.decide.statistics import (
-    Resampling,
-    compare,
-    holm,
-    mcnemar_exact,
-    mean_interval,
-    minimum_effect,
-    sign_flip,
-    tango_interval,
-    units_needed,
-    zero_failures_bound,
-)
+from tuneloop.statistics.means import Clusters, mean_intervals, sign_flip
+from tuneloop.statistics.paired import compare
+from tuneloop.statistics.power import minimum_effect, units_needed
+from tuneloop.statistics.rates import mcnemar_exact, tango_interval
+from tuneloop.statistics.resampling import Resampling
+
+
+def mean_interval(difference, how, *, reach):
+    (found,) = mean_intervals(Clusters.of(difference), how, (how.alpha,), reach=reach)
+    return found.low, found.high, found.method
 
 
 def test_tango_interval_of_a_published_table():
@@ -55,7 +53,7 @@ def test_mcnemar_agrees_with_statsmodels(wins, losses):
 
 def test_sign_flip_agrees_with_scipy():
     difference = np.random.default_rng(3).normal(0.1, 0.4, 60)
-    ours = sign_flip(difference, Resampling(n_bootstrap=20_000, seed=1))
+    ours = sign_flip(Clusters.of(difference), Resampling(n_bootstrap=20_000, seed=1))
     theirs = permutation_test(
         (difference,), np.mean, permutation_type="samples", alternative="greater",
         n_resamples=20_000, rng=2,
@@ -65,7 +63,7 @@ def test_sign_flip_agrees_with_scipy():
 
 def test_sign_flip_of_zeros_and_ones_is_mcnemar():
     difference = np.array([1.0] * 12 + [-1.0] * 4 + [0.0] * 30)
-    assert sign_flip(difference, Resampling(n_bootstrap=40_000)) == pytest.approx(
+    assert sign_flip(Clusters.of(difference), Resampling(n_bootstrap=40_000)) == pytest.approx(
         mcnemar_exact(12, 4), abs=0.004
     )
 
@@ -129,13 +127,3 @@ def test_units_needed_of_equal_answers_is_where_the_score_interval_passes(margin
     n = units_needed(0.0, margin, 0.05)
     assert tango_interval(0, 0, n, 0.05)[0] >= -margin
     assert tango_interval(0, 0, n - 1, 0.05)[0] < -margin
-
-
-def test_no_failure_in_n_bounds_the_rate_by_three_over_n():
-    assert zero_failures_bound(200, 0.05) == pytest.approx(3 / 200, rel=0.002)
-    assert zero_failures_bound(0, 0.05) == 1
-
-
-def test_holm_is_the_textbook_example():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]) == []

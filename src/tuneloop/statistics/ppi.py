@@ -1,0 +1,115 @@
+"""A judge's win rate put right by the prompts that people labelled, too (PPI++)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuneloop.statistics.quantiles import student_quantile
+from tuneloop.statistics.rates import wilson
+from tuneloop.statistics.resampling import Codes, Floats
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A rate that is valid whatever the judge's bias; each bound is one-sided at alpha.
+
+    `correlation` is the judge's with the labels, None where one of them never varies.
+    """
+
+    n_labels: int
+    n_clusters: int
+    estimate: float
+    standard_error: float
+    weight: float
+    correlation: float | None
+    alpha: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The interval at 1 - 2 alpha, inside 0 to 1."""
+        return self.interval_at(self.alpha)
+
+    def interval_at(self, alpha: float) -> tuple[float, float]:
+        """Return the interval at another level; all of 0 to 1 from a single cluster.
+
+        Where no residual differs, the score interval of a rate, which keeps a width.
+        """
+        if self.n_clusters < 2:
+            return 0.0, 1.0
+        if self.standard_error < 1e-9:
+            return wilson(self.estimate * self.n_clusters, self.n_clusters, alpha)
+        half = student_quantile(1 - alpha, self.n_clusters - 1) * self.standard_error
+        return max(0.0, self.estimate - half), min(1.0, self.estimate + half)
+
+
+def corrected_rate(
+    judge: Floats,
+    human: Floats,
+    codes: Codes | None = None,
+    *,
+    probability: Floats | None = None,
+    alpha: float = 0.05,
+) -> Corrected:
+    """Return the human win rate over all prompts, from a judge on all and labels on some.
+
+    θ = λ mean(f unlabelled) + mean(y - λ f labelled), λ clipped to 0 to 1. Labels drawn with
+    unequal known probabilities are weighted by their inverse; the same draws at equal ones
+    give the same numbers. Errors are summed within clusters. With no judge left to use (all
+    labelled, or a λ of 0) it is the labels' own mean and sample error.
+
+    Source: Angelopoulos, Duchi and Zrnic 2023, "PPI++: efficient prediction-powered
+    inference", for θ and λ; Hájek 1971 for weights that are divided by their sum.
+
+    Args:
+        judge: Shares for the candidate, shape (T,).
+        human: Labels of the same prompts, NaN where there is none, shape (T,).
+        codes: The cluster of each prompt; None: each is its own.
+        probability: With which each prompt was drawn to be labelled; None: alike.
+        alpha: One-sided level.
+    """
+    labelled = ~np.isnan(human)
+    n, total = int(labelled.sum()), len(judge)
+    y = np.where(labelled, human, 0.0)
+    w = labelled.astype(np.float64)
+    if probability is not None:
+        w = np.where(labelled, 1 / np.where(labelled, probability, 1.0), 0.0)
+    w = w / w.sum()
+    mean_y, mean_f = float(w @ y), float(w @ judge)
+    covariance = float(w @ ((y - mean_y) * (judge - mean_f)))
+    variance, spread = float(np.var(judge)), float(w @ (y - mean_y) ** 2)
+    # Over all prompts instead of the unlabelled ones λ is larger by 1 + n/N: the same estimate.
+    share = (total - n) / total
+    best = covariance / variance if variance > 1e-15 else 0.0
+    weight = min(max(best * share, 0.0), 1.0)
+    scale = weight / share if share > 0 else 0.0
+    rest = y - scale * judge
+    estimate = scale * float(np.mean(judge)) + float(w @ rest)
+    influence = w * (rest - float(w @ rest)) + scale * (judge - float(np.mean(judge))) / total
+    return Corrected(
+        n_labels=n,
+        n_clusters=_n_clusters(codes, labelled),
+        estimate=min(max(estimate, 0.0), 1.0),
+        standard_error=_error_of_sum(influence, codes, labelled),
+        weight=weight,
+        correlation=_correlation(covariance, float(w @ (judge - mean_f) ** 2), spread),
+        alpha=alpha,
+    )
+
+
+def _n_clusters(codes: Codes | None, labelled: np.ndarray) -> int:
+    return int(labelled.sum()) if codes is None else len(np.unique(codes[labelled]))
+
+
+def _error_of_sum(influence: Floats, codes: Codes | None, labelled: np.ndarray) -> float:
+    """Return the error of a sum of independent clusters, with the labels' own n / (n - 1)."""
+    total = influence if codes is None else np.bincount(codes, weights=influence)
+    n = _n_clusters(codes, labelled)
+    return math.sqrt(float(np.sum(total**2)) * n / (n - 1)) if n > 1 else 0.0
+
+
+def _correlation(covariance: float, of_judge: float, of_human: float) -> float | None:
+    product = of_judge * of_human
+    return covariance / math.sqrt(product) if product > 1e-18 else None
