@@ -12,12 +12,14 @@ import typer
 
 from tuneloop import __version__
 from tuneloop.cli_cohorts import cohorts
+from tuneloop.cli_decide import decide, evaluate
 from tuneloop.cli_erase import erase
 from tuneloop.cli_export import export
 from tuneloop.cli_golden import golden_app
 from tuneloop.cli_ingest import ingest
 from tuneloop.cli_look import lineage, registry_app, status
 from tuneloop.cli_options import ConfigOption, ForceOption, JsonOption, SetOption
+from tuneloop.cli_run import open_pipeline, run_stages
 from tuneloop.cli_sets import card, diff, explain
 from tuneloop.cli_simulate import simulate
 from tuneloop.errors import TuneloopError
@@ -36,6 +38,8 @@ app.command()(explain)
 app.command()(card)
 app.command()(diff)
 app.command()(cohorts)
+app.command()(evaluate)
+app.command()(decide)
 app.command()(status)
 app.command()(lineage)
 app.add_typer(golden_app, name="golden")
@@ -106,7 +110,7 @@ def plan(config: ConfigOption, set_: SetOption = None, json: JsonOption = False)
     from tuneloop.plan import make_plan, plan_lines
     from tuneloop.present import show
 
-    show(make_plan(_pipeline(config, set_, quiet=True)[0]), plan_lines, as_json=json)
+    show(make_plan(open_pipeline(config, set_, quiet=True)[0]), plan_lines, as_json=json)
 
 
 @app.command()
@@ -145,7 +149,7 @@ def run(
         hint = " → ".join(order)
         raise TuneloopError(f"--from {from_} comes after --until {until}", where="run", hint=hint)
     stages = order[begin : end + 1]
-    _run(config, set_, until=until, begin=from_, force=stages if force else (), json=json)
+    run_stages(config, set_, until=until, begin=from_, force=stages if force else (), json=json)
 
 
 def _stage_command(name: str, summary: str) -> None:
@@ -155,7 +159,7 @@ def _stage_command(name: str, summary: str) -> None:
         force: ForceOption = False,
         json: JsonOption = False,
     ) -> None:
-        _run(config, set_, until=name, begin="lake", force=[name] if force else (), json=json)
+        run_stages(config, set_, until=name, begin="lake", force=[name] if force else (), json=json)
 
     command.__doc__ = summary
     app.command(name)(command)
@@ -166,66 +170,4 @@ _stage_command("build", "Make SFT, preference and KTO sets from curated rows.")
 _stage_command("sft", "Train the SFT adapter.")
 _stage_command("dpo", "Train on preference pairs, on top of the stage before.")
 _stage_command("kto", "Train on answers called good or bad, on top of the stage before.")
-_stage_command("evaluate", "Let champion and candidate answer the golden set, and score them.")
 _stage_command("report", "Write the report page.")
-
-
-@app.command()
-def decide(
-    config: ConfigOption,
-    set_: SetOption = None,
-    force: ForceOption = False,
-    exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 0 PROMOTE, 10 HOLD, 20 REJECT.")
-    ] = False,
-    json: JsonOption = False,
-) -> None:
-    """Say PROMOTE, HOLD or REJECT, and why."""
-    from tuneloop.artefacts.decision import EXIT_CODES
-
-    decision = _run(
-        config, set_, until="decide", begin="lake", force=["decide"] if force else (), json=json
-    )
-    if exit_code and decision:  # under a launcher rank 0 speaks for all
-        raise typer.Exit(EXIT_CODES[decision["verdict"]])
-
-
-# -- shared by the verbs -------------------------------------------------------------
-def _pipeline(
-    config: Path, set_: list[str] | None, *, quiet: bool, **options: Any
-) -> tuple[Any, Any]:
-    from tuneloop.artefacts.store import Store
-    from tuneloop.config.load import load_config
-    from tuneloop.pipeline import Pipeline
-    from tuneloop.present import StageLines
-    from tuneloop.runtime.execution import rank
-    from tuneloop.runtime.progress import SilentProgress, TerminalProgress
-
-    loaded = load_config(config, set_ or [])
-    quiet = quiet or rank() > 0
-    lines = StageLines(quiet=quiet)
-    progress = SilentProgress() if quiet else TerminalProgress()
-    run, store = loaded.config, Store(loaded.config.store)
-    return Pipeline(run, store, progress=progress, on_stage=lines, **options), lines
-
-
-def _run(
-    config: Path, set_: list[str] | None, *, until: str, begin: str, force: Any, json: bool
-) -> dict[str, Any]:
-    from tuneloop.present import export_results, print_json, verdict_end
-    from tuneloop.runtime.execution import rank
-
-    pipeline, lines = _pipeline(config, set_, quiet=json, begin=begin, force=force)
-    artefacts = pipeline.run(until=until)
-    if rank() > 0:
-        return {}
-    paths = export_results(pipeline.store, pipeline.config.name, artefacts)
-    decision = artefacts["decide"].json("decision.json") if "decide" in artefacts else {}
-    if json:
-        files = {stage: str(path) for stage, path in paths.items()}
-        run_id = pipeline.record.run_id if pipeline.record else None
-        body = {"run": run_id, "stages": lines.rows, "notes": pipeline.notes}
-        print_json(body | {"decision": decision or None, "files": files})
-    elif decision:
-        typer.echo(verdict_end(decision, paths, config))
-    return decision

@@ -30,7 +30,7 @@ BURIED_WHOLE = frozenset({"report"})
 """Pages show rows without their ids: they go with what they show, and can be rendered again."""
 OURS = frozenset(
     {"blobs", "digests", "manifests", "aliases", "runs", "erased", "erasures", "lakes", "work",
-     "reports"}
+     "reports", "systems", "approvals", "ledger"}
 )  # fmt: skip
 """What a store holds; whatever else lies in its folder somebody put there."""
 

@@ -20,7 +20,7 @@ from tuneloop.config.train import METHODS, Method
 from tuneloop.errors import DataError, DecisionError, TuneloopError
 from tuneloop.runtime.execution import parent, rank
 from tuneloop.stages import STAGES, Stages
-from tuneloop.systems import Systems
+from tuneloop.systems import TRAINED, Systems, remember
 
 if TYPE_CHECKING:
     from tuneloop.runtime.serving import ServedSystem
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class Pipeline(Stages):
     """One config's stages over one store. Each property runs what it needs and no more."""
 
-    def run(self, until: str = STAGES[-1]) -> dict[str, Artefact]:
+    def run(self, until: str = STAGES[-1], *, moves: bool = True) -> dict[str, Artefact]:
         """Run every stage up to `until`; return the artefact each came to.
 
-        A PROMOTE moves the champion alias as soon as it is decided.
+        A PROMOTE moves the champion alias as soon as it is decided, unless `moves` is false.
         """
         active = self.active_stages()
         if until not in active:
@@ -48,16 +48,23 @@ class Pipeline(Stages):
         done: dict[str, Artefact] = {}
         for stage in active[: active.index(until) + 1]:
             done[stage] = getattr(self, stage)
-            if stage == "decide" and self.config.decide.promote and rank() == 0:
+            if stage == "decide" and moves and self.config.decide.promote and rank() == 0:
                 self.promote(self.decide)
         return done
 
     def active_stages(self) -> list[str]:
         """Return the stages this config runs, in order."""
+        if not self.trains:
+            return ["evaluate", "decide", "report"]
         off = {str(name) for name in METHODS if name not in self.config.train.chain}
         if not self.config.sample.enabled:
             off.add("sample")
         return [stage for stage in self.order if stage not in off]
+
+    @property
+    def trains(self) -> bool:
+        """Whether the candidate is what this run trains; else its config names one."""
+        return self.config.evaluate.candidate == TRAINED
 
     # -- inputs ----------------------------------------------------------------------
     @cached_property
@@ -232,18 +239,32 @@ class Pipeline(Stages):
         from tuneloop.evaluate.stage import evaluate
 
         config, champion, candidate = self.config.evaluate, self.champion, self.candidate
+        adapter = self._adapter_of(candidate)
         parents = [
             parent("golden", self.golden),
             self._base_parent(),
-            parent("adapter", self.adapter),
+            *([parent("adapter", adapter)] if adapter else []),
             Parent(role="champion", kind="system", digest=champion.spec.digest),
             Parent(role="candidate", kind="system", digest=candidate.spec.digest),
         ]
         judge = self.systems.judge_model(config.judge, config.engine)
         if judge:
             parents.append(Parent(role="judge", kind="model", digest=judge.digest))
-        work = partial(evaluate, self.golden, champion, candidate, config, judge_model=judge)
-        return self._stage("evaluate", kinds.Evaluation, parents, config, work)
+
+        def work(context: StageContext) -> StageOutput:
+            for system in (champion, candidate):
+                remember(self.store, system.spec)
+            return evaluate(self.golden, champion, candidate, config, context, judge_model=judge)
+
+        # Which systems they are, not how they were named, decides what comes out.
+        named = config.model_copy(update={"candidate": TRAINED, "champion": "alias"})
+        return self._stage("evaluate", kinds.Evaluation, parents, named, work)
+
+    def _adapter_of(self, system: ServedSystem) -> Artefact | None:
+        if self.trains:
+            return self.adapter
+        adapter = system.spec.adapter
+        return self.store.by_digest(adapter)[0] if adapter else None
 
     @cached_property
     def decide(self) -> kinds.Decision:
@@ -262,12 +283,13 @@ class Pipeline(Stages):
 
         title = self.config.report.title or self.config.name
         config = self.config.report.model_copy(update={"title": title})
-        adapters = [(name, getattr(self, name)) for name in self.config.train.chain]
-        inputs = ReportInputs(
-            self.decide, self.evaluate, self.build, self.curate, self.lake, adapters
-        )
-        named = {"decision": self.decide, "evaluation": self.evaluate, "examples": self.build,
-                 "curated": self.curate, "lake": self.lake, **dict(adapters)}  # fmt: skip
+        chain = self.config.train.chain if self.trains else ()
+        adapters = [(name, getattr(self, name)) for name in chain]
+        named: dict[str, Any] = {"decision": self.decide, "evaluation": self.evaluate}
+        if self.trains:
+            named |= {"examples": self.build, "curated": self.curate, "lake": self.lake}
+        inputs = ReportInputs(**named, adapters=adapters)
+        named |= dict(adapters)
         parents = [parent(role, artefact) for role, artefact in named.items()]
         work = partial(report, inputs, config, title=title)
         return self._stage("report", kinds.Report, parents, config, work)
@@ -286,8 +308,8 @@ class Pipeline(Stages):
 
     @cached_property
     def candidate(self) -> ServedSystem:
-        """The base with the new adapter."""
-        return self.systems.candidate(self.adapter)
+        """The base with the new adapter, or what `evaluate.candidate` names."""
+        return self.systems.candidate(self.adapter if self.trains else None)
 
     @cached_property
     def champion(self) -> ServedSystem:

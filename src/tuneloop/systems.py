@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneloop.artefacts.aliases import AliasName, Generation, current, generations
+from tuneloop.artefacts.digest import digest_file, digest_json
+from tuneloop.artefacts.manifest import Parent
+from tuneloop.artefacts.stage import StageOutput
 from tuneloop.artefacts.store import Artefact, Store
-from tuneloop.artefacts.systems import SystemSpec
+from tuneloop.artefacts.systems import Hosted, SystemSpec
 from tuneloop.config.evaluate import EngineConfig, JudgeConfig
 from tuneloop.config.schema import ModelConfig, RunConfig
-from tuneloop.errors import StoreError
+from tuneloop.config.system import SystemConfig
+from tuneloop.errors import StoreError, TuneloopError
+from tuneloop.runtime.adapters import CONFIG, adapter_files, check_adapter
+from tuneloop.runtime.execution import StageSpec, execute, make_job
+from tuneloop.runtime.progress import SilentProgress
 
 if TYPE_CHECKING:
     from tuneloop.runtime.serving import ServedSystem
     from tuneloop.runtime.weights import ResolvedModel
 
+TRAINED = "trained"
+"""The candidate that this run's training comes to."""
+ADAPTERS = ("sft", "dpo", "kto", "adapter")
+"""Kinds of artefacts that hold an adapter; `adapter` is another trainer's."""
+
 
 def alias_of(config: RunConfig) -> AliasName:
     """Return the champion alias of a config's (tenant, task, environment)."""
     return AliasName(tenant=config.tenant, task=config.task, env=config.env)
+
+
+def remember(store: Store, spec: SystemSpec) -> None:
+    """Keep a system's spec, so that it can be named by its digest."""
+    store.put_if_absent(f"systems/{spec.digest}.json", spec.model_dump_json(indent=1).encode())
 
 
 @dataclass(frozen=True)
@@ -35,8 +54,10 @@ class Systems:
         """The champion alias of this (tenant, task, environment)."""
         return alias_of(self.config)
 
-    def candidate(self, adapter: Artefact) -> ServedSystem:
-        """Return the base with a new adapter."""
+    def candidate(self, adapter: Artefact | None) -> ServedSystem:
+        """Return the base with a new adapter, or what `evaluate.candidate` names."""
+        if adapter is None:
+            return self.find(self.config.evaluate.candidate)
         return self._served(self._spec(self.config.name, adapter.digest), self.base, adapter)
 
     def champion(self, candidate_digest: str) -> ServedSystem:
@@ -45,11 +66,8 @@ class Systems:
         A run that promoted its candidate, run again, compares with what it compared before.
         """
         wanted = self.config.evaluate.champion
-        if wanted == "base":
-            return self._of(None)
         if wanted != "alias":
-            found = self.store.by_digest(wanted)[0]
-            return self._served(self._spec(wanted[:12], found.digest), self.base, found)
+            return self.find(wanted)
         history = generations(self.store, self.alias)
         while history and history[-1].digest == candidate_digest:
             history.pop()
@@ -59,6 +77,33 @@ class Systems:
         """Return the system that serves users now: the alias's, or the base before any."""
         return self._of(current(self.store, self.alias))
 
+    def find(self, ref: str) -> ServedSystem:
+        """Return the system that a reference names.
+
+        Args:
+            ref: `base`, `alias`, a YAML file, a folder with an adapter or a whole model, or the
+                digest of a system or an adapter in the store.
+
+        Raises:
+            TuneloopError: if it names none, or one that cannot be served.
+        """
+        if ref == "base":
+            return self._of(None)
+        if ref in ("alias", "champion"):
+            return self.serving_now()
+        path = Path(ref).expanduser()
+        if path.suffix in (".yaml", ".yml"):
+            return self._of_file(path)
+        if path.is_dir():
+            return self._of_folder(path)
+        if re.fullmatch("[0-9a-f]{6,64}", ref):
+            return self._of_digest(ref)
+        raise TuneloopError(
+            f"no system {ref!r}",
+            where="evaluate.candidate, evaluate.champion",
+            hint="name base, alias, a digest, a folder (adapter or model) or a YAML file",
+        )
+
     def judge_model(self, judge: JudgeConfig, engine: EngineConfig) -> ResolvedModel | None:
         """Return a judge's weights; None where there is no judge or it runs elsewhere."""
         from tuneloop.runtime.weights import resolve_model
@@ -67,17 +112,24 @@ class Systems:
             return None
         return resolve_model(ModelConfig(name=judge.model)) if judge.model else self.base
 
+    # -- references ------------------------------------------------------------------
     def _of(self, generation: Generation | None) -> ServedSystem:
+        """Return a system in force, or the base where none is."""
+        if generation is None:
+            return self._served(self._spec("base", None), self.base, None)
+        return self._recorded(generation.system)
+
+    def _recorded(self, spec: SystemSpec) -> ServedSystem:
         """Return a recorded system, ready to be served.
 
         Raises:
             StoreError: if its base is no longer what it was.
         """
-        if generation is None:
-            return self._served(self._spec("base", None), self.base, None)
+        if spec.hosted:
+            return self._served(spec, self.base, None)
         from tuneloop.runtime.weights import resolve_model
 
-        spec, base = generation.system, self.base
+        base = self.base
         if spec.base != base.digest:
             base = resolve_model(ModelConfig(name=spec.model))
         if base.digest != spec.base:
@@ -87,6 +139,75 @@ class Systems:
             )
         adapter = self.store.by_digest(spec.adapter)[0] if spec.adapter else None
         return self._served(spec, base, adapter)
+
+    def _of_digest(self, digest: str) -> ServedSystem:
+        known = [p for p in self.store.list_paths("systems") if digest == p[8 : 8 + len(digest)]]
+        if len(known) == 1:
+            return self._recorded(SystemSpec.model_validate_json(self.store.get(known[0]) or b""))
+        if known:
+            raise StoreError(f"{digest!r} fits several systems", hint="give more digits")
+        found = self.store.by_digest(digest)[0]
+        if found.kind not in ADAPTERS:
+            raise StoreError(
+                f"{digest!r} is a {found.kind}, neither a system nor an adapter",
+                where=self.store.root,
+            )
+        return self._served(self._spec(digest[:12], found.digest), self.base, found)
+
+    def _of_folder(self, folder: Path) -> ServedSystem:
+        from tuneloop.runtime.weights import resolve_model
+
+        name = folder.resolve().name
+        if (folder / CONFIG).is_file():
+            adapter = self._import(folder, self.base)
+            return self._served(self._spec(name, adapter.digest), self.base, adapter)
+        base = resolve_model(ModelConfig(name=str(folder)))
+        spec = self._spec(name, None)
+        spec = spec.model_copy(update={"model": str(folder.resolve()), "base": base.digest})
+        return self._served(spec, base, None)
+
+    def _of_file(self, path: Path) -> ServedSystem:
+        from tuneloop.config.load import load_model
+        from tuneloop.runtime.weights import resolve_model
+
+        said, _ = load_model(SystemConfig, path)
+        base = resolve_model(ModelConfig(name=said.model)) if said.model else self.base
+        adapter = None
+        if said.adapter and re.fullmatch("[0-9a-f]{6,64}", said.adapter):
+            adapter = self.store.by_digest(said.adapter)[0]
+        elif said.adapter:
+            adapter = self._import(Path(said.adapter), base)
+        hosted = Hosted(**said.hosted.model_dump()) if said.hosted else None
+        made = self._spec(said.name, adapter.digest if adapter else None)
+        update = {
+            "model": hosted.model if hosted else said.model or made.model,
+            "base": hosted.base if hosted else base.digest,
+            "engine": "url" if hosted else made.engine,
+            "hosted": hosted,
+            "quantisation": said.quantisation,
+            "chat_template": said.chat_template,
+            "system_prompt": said.system_prompt,
+            "few_shot": [turn.model_dump() for turn in said.few_shot],
+            "guardrails": said.guardrails,
+            "sampling": said.sampling or made.sampling,
+        }
+        return self._served(made.model_copy(update=update), base, adapter)
+
+    def _import(self, folder: Path, base: ResolvedModel) -> Artefact:
+        """Return another trainer's adapter as an artefact, once it is seen to fit the base.
+
+        Raises:
+            DataError: if it is not safetensors, is no LoRA, or was made for another base.
+        """
+        check_adapter(folder, base.folder)
+        return self._keep({f"adapter/{name}": p for name, p in adapter_files(folder).items()})
+
+    def _keep(self, files: dict[str, Path]) -> Artefact:
+        digest = digest_json({name: digest_file(path) for name, path in files.items()})
+        came = Parent(role="folder", kind="file", digest=digest)
+        job = make_job(StageSpec("adapter", ()), [came], {}, 0)
+        progress = SilentProgress()
+        return execute(self.store, job, lambda _: StageOutput(files=files), progress=progress)
 
     def _spec(self, name: str, adapter: str | None) -> SystemSpec:
         return SystemSpec(

@@ -10,7 +10,7 @@ from tuneloop.artefacts import erasures
 from tuneloop.artefacts.mentions import Needles, rows_of_theirs
 from tuneloop.artefacts.store import Artefact, Store
 
-KEPT = frozenset({"sft", "dpo", "kto"})
+KEPT = frozenset({"sft", "dpo", "kto", "adapter"})
 """Weights: an erasure lists them and does not change them."""
 
 

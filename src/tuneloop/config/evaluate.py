@@ -17,10 +17,13 @@ __all__ = ["EngineConfig", "EvaluateConfig", "JudgeConfig"]
 class EvaluateConfig(Section):
     """Champion and candidate on the golden set."""
 
-    champion: str = Field(default="alias", pattern=r"^(alias|base|[0-9a-f]{6,64})$")
-    """`alias`: the champion of (tenant, task, env), or the base where none was promoted yet.
-    `base`: the base model. Otherwise the digest of an adapter in the store, or at least
-    its first six digits."""
+    champion: str = Field(default="alias", min_length=1)
+    """What the candidate must beat. `alias`: the champion of (tenant, task, env), or the base where
+    none was promoted yet. `base`: the base model. Or the digest (six digits at least) of an adapter
+    or a system in the store, a folder with an adapter or a whole model, a YAML file of a system."""
+    candidate: str = Field(default="trained", min_length=1)
+    """`trained`: what this run's training comes to. Anything else, in the words of `champion`: that
+    system is evaluated and decided about, and nothing is curated, built or trained."""
     engine: EngineConfig = EngineConfig()
     """What answers."""
     sampling: Sampling = Sampling()

@@ -20,7 +20,14 @@ PATH_KEYS: tuple[Loc, ...] = (
     ("labels", "path"),
     ("labels", "golden_path"),
 )
-MODEL_KEYS: tuple[Loc, ...] = (("model", "name"), ("evaluate", "judge", "model"))
+MODEL_KEYS: tuple[Loc, ...] = (
+    ("model", "name"),
+    ("evaluate", "judge", "model"),
+    ("evaluate", "champion"),
+    ("evaluate", "candidate"),
+    ("model",),  # of a system's file, as the next
+    ("adapter",),
+)
 HOME_KEYS: tuple[Loc, ...] = (("lake", "uri"),)
 
 
@@ -150,7 +157,7 @@ def _resolve(value: str, folder: Path, loc: Loc) -> str:
     if value.startswith("hf:"):  # a data set of the hub
         return value
     expanded = os.path.expanduser(value)
-    is_path = value.startswith((".", "/", "~")) or value.endswith(".gguf")
+    is_path = value.startswith((".", "/", "~")) or value.endswith((".gguf", ".yaml", ".yml"))
     if loc in HOME_KEYS or (loc in MODEL_KEYS and not is_path):
         return expanded
     return str((folder / expanded).resolve())

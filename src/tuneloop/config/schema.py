@@ -76,7 +76,7 @@ class RunConfig(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """A run needs a candidate, and a judge where the judge is the metric."""
-        if not self.train.chain:
+        if self.evaluate.candidate == "trained" and not self.train.chain:
             yield Conflict(
                 ("train.order", *(f"train.{name}.enabled" for name in METHODS)),
                 f"train.{', train.'.join(METHODS)} are all off: there is no candidate",

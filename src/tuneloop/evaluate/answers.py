@@ -13,6 +13,7 @@ from tuneloop.evaluate.checks import CheckOutcome, prompt_passes, run_check
 from tuneloop.evaluate.grade import grade
 from tuneloop.evaluate.tables import Row, Side
 from tuneloop.runtime.serving import ChatRequest, ChatResult, Engine, ServedSystem
+from tuneloop.runtime.serving.guardrails import guard_answer, guard_prompt, refusal
 
 Answers = Mapping[str, ChatResult]
 """One system's answers by prompt id."""
@@ -43,12 +44,22 @@ def ask_each(
     *,
     step: str,
 ) -> list[ChatResult]:
-    """Return the system's answer to each (messages, sampling), or why there is none."""
+    """Return the system's answer to each (messages, sampling), or why there is none.
+
+    Its guardrails stand before and after the model; what they refuse is not asked.
+    """
+    rules = system.spec.guardrails
+    guarded = [guard_prompt(rules, messages) for messages, _ in asked]
+    open_ = [i for i, prompt in enumerate(guarded) if prompt.refusal is None]
     requests = [
-        ChatRequest(messages=system.messages(messages), sampling=sampling)
-        for messages, sampling in asked
+        ChatRequest(messages=system.messages(guarded[i].messages), sampling=asked[i][1])
+        for i in open_
     ]
-    return engine.chat(system, requests, step=step)
+    results = {i: refusal(str(prompt.refusal)) for i, prompt in enumerate(guarded)}
+    answered = engine.chat(system, requests, step=step) if requests else []
+    for i, result in zip(open_, answered, strict=True):
+        results[i] = guard_answer(rules, result)
+    return [results[i] for i in range(len(asked))]
 
 
 def answer_rows(side: Side, answers: Answers) -> list[Row]:

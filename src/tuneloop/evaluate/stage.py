@@ -16,7 +16,14 @@ from tuneloop.evaluate import answers as answering
 from tuneloop.evaluate.checks import check_golden
 from tuneloop.evaluate.judging import JudgePlan, judge_system
 from tuneloop.evaluate.tables import SIDES, Row, Side, write_table
-from tuneloop.runtime.serving import Engine, ServedSystem, can_share, engine_mode, open_engine
+from tuneloop.runtime.serving import (
+    Engine,
+    ServedSystem,
+    can_share,
+    engine_mode,
+    engine_of,
+    open_engine,
+)
 
 if TYPE_CHECKING:
     from tuneloop.runtime.weights import ResolvedModel
@@ -93,10 +100,8 @@ def _engines(
     systems: Mapping[Side, ServedSystem], plan: JudgePlan | None, config: EvaluateConfig
 ) -> list[list[_Job]]:
     """Return the jobs in order, those together that one engine can serve."""
-    jobs = [
-        _Job(systems["candidate"], config.engine, "candidate"),
-        _Job(systems["champion"], config.engine, "champion"),
-    ]
+    order: tuple[Side, ...] = ("candidate", "champion")
+    jobs = [_Job(systems[side], engine_of(systems[side], config.engine), side) for side in order]
     if plan:
         jobs.append(_Job(plan.system, plan.config.engine or config.engine))
     engines: list[list[_Job]] = []
@@ -170,6 +175,7 @@ def _summary(
             for side in SIDES
         },
         "engine": engine_mode(config.engine),
+        "engines": {side: engine_mode(engine_of(systems[side], config.engine)) for side in SIDES},
         "n_prompts": len(prompts),
         "prompts": [
             prompt.model_dump(

@@ -23,18 +23,21 @@ from tuneloop.config.decide import ReportConfig
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What a page is made of. `adapters` holds stage name and adapter, in training order."""
+    """What a page is made of. `adapters` holds stage name and adapter, in training order.
+
+    Where nothing was trained for the candidate, only decision and evaluation are there.
+    """
 
     decision: Decision
     evaluation: Evaluation
-    examples: ExampleSet
-    curated: CuratedSet
-    lake: LakeVersion
-    adapters: Sequence[tuple[str, Adapter]]
+    examples: ExampleSet | None = None
+    curated: CuratedSet | None = None
+    lake: LakeVersion | None = None
+    adapters: Sequence[tuple[str, Adapter]] = ()
 
     def stages(self) -> list[tuple[str, str, Artefact]]:
         """Return each stage's name, what it counts, and its artefact, in the pipeline's order."""
-        return [
+        found: list[tuple[str, str, Artefact | None]] = [
             ("lake", "lines of the event files", self.lake),
             ("curate", "interactions", self.curated),
             ("build", "training examples", self.examples),
@@ -42,6 +45,7 @@ class ReportInputs:
             ("evaluate", "golden prompts", self.evaluation),
             ("decide", "golden prompts", self.decision),
         ]
+        return [(name, what, artefact) for name, what, artefact in found if artefact]
 
 
 def report(
@@ -73,9 +77,10 @@ def _gather(stages: Sequence[tuple[str, str, Artefact]], config: ReportConfig) -
         "p": record.primary,
         "forest": view.forest(record),
         "funnel": view.funnel(stages),
-        "lake": _json(by_name["lake"], "lake.json"),
-        "curated": _json(by_name["curate"], "summary.json"),
-        "examples_built": _json(by_name["build"], "summary.json"),
+        "lake": _json(by_name.get("lake"), "lake.json"),
+        "curated": _json(by_name.get("curate"), "summary.json"),
+        "examples_built": _json(by_name.get("build"), "summary.json"),
+        "trains": "build" in by_name,
         "training": view.training(trained),
         "checks": view.check_table(rows["checks"]),
         "answers": view.answer_table(rows["answers"]),
@@ -112,5 +117,5 @@ def _rows(artefact: Artefact, name: str) -> list[dict[str, Any]]:
     return list(pq.read_table(artefact.path(f"{name}.parquet")).to_pylist())
 
 
-def _json(artefact: Artefact, name: str) -> dict[str, Any]:
-    return dict(artefact.json(name)) if name in artefact.manifest.files else {}
+def _json(artefact: Artefact | None, name: str) -> dict[str, Any]:
+    return dict(artefact.json(name)) if artefact and name in artefact.manifest.files else {}

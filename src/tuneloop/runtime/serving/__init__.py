@@ -1,7 +1,7 @@
 """Model engines behind one interface: a vLLM server, a server that runs already, in-process."""
 
 from tuneloop.runtime.serving.chat import ChatRequest, ChatResult, ServedSystem, TokenLogprob
-from tuneloop.runtime.serving.engine import Engine, can_share, engine_mode, open_engine
+from tuneloop.runtime.serving.engine import Engine, can_share, engine_mode, engine_of, open_engine
 
 __all__ = [
     "ChatRequest",
@@ -11,5 +11,6 @@ __all__ = [
     "TokenLogprob",
     "can_share",
     "engine_mode",
+    "engine_of",
     "open_engine",
 ]

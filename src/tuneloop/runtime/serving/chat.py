@@ -45,7 +45,6 @@ class ServedSystem:
         parts = {
             "tools": self.spec.tools,
             "retrieval": self.spec.retrieval,
-            "guardrails": self.spec.guardrails,
         }
         unserved = [name for name, value in parts.items() if value]
         if unserved:

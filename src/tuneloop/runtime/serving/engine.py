@@ -17,6 +17,15 @@ from tuneloop.runtime.serving.chat import Backend, ChatRequest, ChatResult, Serv
 from tuneloop.runtime.serving.device import has_cuda, serves_as_lora
 
 
+def engine_of(system: ServedSystem, config: EngineConfig) -> EngineConfig:
+    """Return where a system runs: a hosted one at its own address, any other as configured."""
+    hosted = system.spec.hosted
+    if hosted is None:
+        return config
+    there = {"backend": "url", "url": hosted.url, "served_model": hosted.model}
+    return config.model_copy(update=there | {"api_key_env": hosted.api_key_env})
+
+
 def engine_mode(config: EngineConfig) -> dict[str, Any]:
     """Return what of an engine changes its answers; part of every cache key.
 

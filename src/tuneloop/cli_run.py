@@ -1,0 +1,67 @@
+"""What the verbs of the pipeline share: open it, run it, print what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def open_pipeline(
+    config: Path, set_: list[str] | None, *, quiet: bool, **options: Any
+) -> tuple[Any, Any]:
+    """Return a config's pipeline, and the lines that it prints."""
+    from tuneloop.artefacts.store import Store
+    from tuneloop.config.load import load_config
+    from tuneloop.pipeline import Pipeline
+    from tuneloop.present import StageLines
+    from tuneloop.runtime.execution import rank
+    from tuneloop.runtime.progress import SilentProgress, TerminalProgress
+
+    loaded = load_config(config, set_ or [])
+    quiet = quiet or rank() > 0
+    lines = StageLines(quiet=quiet)
+    progress = SilentProgress() if quiet else TerminalProgress()
+    run, store = loaded.config, Store(loaded.config.store)
+    return Pipeline(run, store, progress=progress, on_stage=lines, **options), lines
+
+
+def run_stages(  # noqa: PLR0913 - what the verbs have in common
+    config: Path,
+    set_: list[str] | None,
+    *,
+    until: str,
+    begin: str,
+    force: Any,
+    json: bool,
+    moves: bool = True,
+) -> dict[str, Any]:
+    """Run a config's stages up to `until` and print what they came to; return the decision.
+
+    Args:
+        config: The run's file.
+        set_: Overrides.
+        until: Last stage.
+        begin: Stages before this one must be in the store already.
+        force: Stages to run again.
+        json: Print JSON for machines.
+        moves: Whether a PROMOTE may move the alias.
+    """
+    from tuneloop.present import export_results, print_json, verdict_end
+    from tuneloop.runtime.execution import rank
+
+    pipeline, lines = open_pipeline(config, set_, quiet=json, begin=begin, force=force)
+    artefacts = pipeline.run(until=until, moves=moves)
+    if rank() > 0:
+        return {}
+    paths = export_results(pipeline.store, pipeline.config.name, artefacts)
+    decision = artefacts["decide"].json("decision.json") if "decide" in artefacts else {}
+    if json:
+        files = {stage: str(path) for stage, path in paths.items()}
+        run_id = pipeline.record.run_id if pipeline.record else None
+        body = {"run": run_id, "stages": lines.rows, "notes": pipeline.notes}
+        print_json(body | {"decision": decision or None, "files": files})
+    elif decision:
+        typer.echo(verdict_end(decision, paths, config))
+    return decision
