@@ -149,7 +149,7 @@ def run(
         hint = " → ".join(order)
         raise TuneloopError(f"--from {from_} comes after --until {until}", where="run", hint=hint)
     stages = order[begin : end + 1]
-    run_stages(config, set_, until=until, begin=from_, force=stages if force else (), json=json)
+    run_stages(config, set_, span=(from_, until), force=stages if force else (), json=json)
 
 
 def _stage_command(name: str, summary: str) -> None:
@@ -159,7 +159,7 @@ def _stage_command(name: str, summary: str) -> None:
         force: ForceOption = False,
         json: JsonOption = False,
     ) -> None:
-        run_stages(config, set_, until=name, begin="lake", force=[name] if force else (), json=json)
+        run_stages(config, set_, span=("lake", name), force=[name] if force else (), json=json)
 
     command.__doc__ = summary
     app.command(name)(command)

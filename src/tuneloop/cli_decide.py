@@ -46,7 +46,7 @@ def evaluate(  # noqa: PLR0913 - each is an option of the command
     """
     until = "decide" if candidate else "evaluate"
     decision = run_stages(
-        config, _overrides(set_, candidate, champion, golden), until=until, begin="lake",
+        config, _overrides(set_, candidate, champion, golden), span=("lake", until),
         force=["evaluate"] if force else (), json=json, moves=False,
     )  # fmt: skip
     _leave(decision, exit_code)
@@ -64,7 +64,7 @@ def decide(  # noqa: PLR0913 - each is an option of the command
 ) -> None:
     """Say PROMOTE, HOLD or REJECT, and why."""
     decision = run_stages(
-        config, _overrides(set_, candidate, champion, golden), until="decide", begin="lake",
+        config, _overrides(set_, candidate, champion, golden), span=("lake", "decide"),
         force=["decide"] if force else (), json=json,
     )  # fmt: skip
     _leave(decision, exit_code)

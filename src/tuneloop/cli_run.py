@@ -27,23 +27,21 @@ def open_pipeline(
     return Pipeline(run, store, progress=progress, on_stage=lines, **options), lines
 
 
-def run_stages(  # noqa: PLR0913 - what the verbs have in common
+def run_stages(
     config: Path,
     set_: list[str] | None,
     *,
-    until: str,
-    begin: str,
+    span: tuple[str, str],
     force: Any,
     json: bool,
     moves: bool = True,
 ) -> dict[str, Any]:
-    """Run a config's stages up to `until` and print what they came to; return the decision.
+    """Run a config's stages and print what they came to; return the decision.
 
     Args:
         config: The run's file.
         set_: Overrides.
-        until: Last stage.
-        begin: Stages before this one must be in the store already.
+        span: First and last stage; those before the first must be in the store already.
         force: Stages to run again.
         json: Print JSON for machines.
         moves: Whether a PROMOTE may move the alias.
@@ -51,8 +49,8 @@ def run_stages(  # noqa: PLR0913 - what the verbs have in common
     from tuneloop.present import export_results, print_json, verdict_end
     from tuneloop.runtime.execution import rank
 
-    pipeline, lines = open_pipeline(config, set_, quiet=json, begin=begin, force=force)
-    artefacts = pipeline.run(until=until, moves=moves)
+    pipeline, lines = open_pipeline(config, set_, quiet=json, begin=span[0], force=force)
+    artefacts = pipeline.run(until=span[1], moves=moves)
     if rank() > 0:
         return {}
     paths = export_results(pipeline.store, pipeline.config.name, artefacts)
