@@ -184,6 +184,7 @@ class Systems:
             "base": hosted.base if hosted else base.digest,
             "engine": "url" if hosted else made.engine,
             "hosted": hosted,
+            "price": said.price.model_dump() if said.price else None,
             "quantisation": said.quantisation,
             "chat_template": said.chat_template,
             "system_prompt": said.system_prompt,

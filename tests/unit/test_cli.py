@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tuneloop import cli
+from tuneloop import cli, cli_decide
 
 VERBS = ["validate", "plan", "run", "simulate", "curate", "build", "sft", "dpo", "kto", "evaluate",
          "decide", "report", "status", "lineage", "registry", "schema", "ingest", "export", "erase",
@@ -158,7 +158,7 @@ def test_errors_cannot_steer_the_terminal(tmp_path: Path):
 )
 def test_decide_exit_codes_and_other_ranks_keep_quiet(monkeypatch, config, verdict, code):
     decision = {"verdict": verdict} if verdict else {}  # what ranks above 0 get
-    monkeypatch.setattr(cli, "_run", lambda *_, **__: decision)
+    monkeypatch.setattr(cli_decide, "run_stages", lambda *_, **__: decision)
     done = CliRunner().invoke(cli.app, ["decide", "-c", str(config), "--exit-code"])
     assert done.exit_code == code
 

@@ -79,8 +79,8 @@ class SystemSpec(BaseModel):
     `base` is a digest over weights and tokenizer, `adapter` the digest of the artefact that
     training left, or that was made of another trainer's folder; never paths: the same system on
     another machine has the same digest. `model` is the reference the base was found by, kept for
-    people and for loading; it is not part of the digest, nor are `name` and the variable that
-    holds a hosted model's key.
+    people and for loading; it is not part of the digest, nor are `name`, the variable that holds
+    a hosted model's key, and `price`: what it costs, where not as the engine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +99,7 @@ class SystemSpec(BaseModel):
     guardrails: list[Guardrail] = Field(default_factory=list)
     sampling: Sampling = Field(default_factory=Sampling)
     hosted: Hosted | None = None
+    price: dict[str, float] | None = None
 
     @field_validator("guardrails", mode="before")
     @classmethod
@@ -112,6 +113,6 @@ class SystemSpec(BaseModel):
         How the server computes (engine version, dtype, eager mode) can change an answer, too; it
         is recorded in the evaluation and in its key, not here.
         """
-        body = self.model_dump(mode="json", exclude={"name", "model", "hosted"})
+        body = self.model_dump(mode="json", exclude={"name", "model", "hosted", "price"})
         body["guardrails"] = body["guardrails"] or None
         return digest_json(body)  # a hosted model's address and name are its base

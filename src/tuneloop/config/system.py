@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tuneloop.artefacts.systems import Guardrail, Sampling
 from tuneloop.config.base import Address, Conflict, Section, VariableName
+from tuneloop.config.engine import PriceConfig
 
 
 class HostedConfig(Section):
@@ -46,6 +47,8 @@ class SystemConfig(Section):
     in the store."""
     hosted: HostedConfig | None = None
     """A model that somebody else serves, in place of weights."""
+    price: PriceConfig | None = None
+    """What it costs; None: as `evaluate.engine.price` says."""
     quantisation: str | None = None
     """vLLM's name of a quantisation, e.g. `fp8`."""
     chat_template: str | None = None

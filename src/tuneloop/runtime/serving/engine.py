@@ -22,7 +22,7 @@ def engine_of(system: ServedSystem, config: EngineConfig) -> EngineConfig:
     hosted = system.spec.hosted
     if hosted is None:
         return config
-    there = {"backend": "url", "url": hosted.url, "served_model": hosted.model}
+    there = {"backend": "url", "url": hosted.url, "urls": [], "served_model": hosted.model}
     return config.model_copy(update=there | {"api_key_env": hosted.api_key_env})
 
 
