@@ -16,11 +16,12 @@ from tuneloop.artefacts.golden import GoldenPrompt, read_golden
 from tuneloop.artefacts.manifest import Counts, Parent
 from tuneloop.artefacts.stage import StageContext, StageOutput
 from tuneloop.artefacts.store import Artefact
-from tuneloop.config.train import METHODS, Method
+from tuneloop.config.train import METHODS, Method, TrackingConfig
 from tuneloop.errors import DataError, DecisionError, TuneloopError
 from tuneloop.runtime.execution import parent, rank
 from tuneloop.stages import STAGES, Stages
 from tuneloop.systems import TRAINED, Systems, remember
+from tuneloop.train.tracking import check_trackers
 
 if TYPE_CHECKING:
     from tuneloop.runtime.serving import ServedSystem
@@ -44,6 +45,8 @@ class Pipeline(Stages):
                 where="run",
                 hint=f"the order is {', '.join(self.order)}",
             )
+        if set(METHODS) & set(active[: active.index(until) + 1]):
+            check_trackers(self.config.train.tracking)
         self.open_record()
         done: dict[str, Artefact] = {}
         for stage in active[: active.index(until) + 1]:
@@ -230,7 +233,7 @@ class Pipeline(Stages):
         parents = [parent("examples", self.build), self._base_parent()]
         parents += [parent("start", start)] if start else []
         config = train.method(name)
-        work = partial(getattr(stage, name), self.build, self.base, start, config, train.tracking)
+        work = partial(getattr(stage, name), self.build, self.base, start, config, self.tracking)
         return self._stage(name, kinds.Adapter, parents, config, work)
 
     @cached_property
@@ -332,6 +335,13 @@ class Pipeline(Stages):
         except DecisionError as error:
             self.progress.say(f"the champion stays: {error}")
             return None
+
+    @property
+    def tracking(self) -> TrackingConfig:
+        """Trackers, with a folder that outlives the stage's own."""
+        tracking = self.config.train.tracking
+        folder = tracking.folder or str(self.store.work / "tracking")
+        return tracking.model_copy(update={"folder": folder})
 
     def _base_parent(self) -> Parent:
         return Parent(role="base", kind="model", digest=self.base.digest)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tuneloop.config.base import Conflict, Section
+from tuneloop.config.base import Address, Conflict, Section
 from tuneloop.config.trainer import LoraConfig, TrainerConfig
 
 __all__ = ["METHODS", "DpoConfig", "KtoConfig", "LoraConfig", "Method", "SftConfig",
@@ -129,15 +129,27 @@ class KtoConfig(TrainerConfig):
             )
 
 
+Tracker = Literal["wandb", "mlflow", "trackio", "tensorboard"]
+
+
 class TrackingConfig(Section):
     """Where the loss curve also goes."""
 
-    report_to: list[Literal["wandb"]] = Field(default_factory=list)
-    """Trackers; the artefact holds the curve in any case."""
-    project: str = "tuneloop"
-    """Project name at the tracker."""
+    report_to: list[Tracker] = Field(default_factory=list)
+    """Trackers, any number of them; the artefact holds the curve in any case. Beside loss and
+    learning rate they get tokens per second, MFU, memory and padding."""
+    project: str = Field(default="tuneloop", min_length=1)
+    """Project (MLflow: experiment) at the tracker."""
     mode: Literal["offline", "online"] = "offline"
-    """`offline` writes to the work folder and sends nothing."""
+    """`offline` writes files to `folder` and sends nothing; `online` sends to where the tracker's
+    own environment variables say (WANDB_API_KEY, MLFLOW_TRACKING_URI, TRACKIO_SPACE_ID)."""
+    folder: Address | None = None
+    """Where trackers write their files; None: `work/tracking` in the store."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """A tracker is named once."""
+        if len(set(self.report_to)) != len(self.report_to):
+            yield Conflict(("report_to",), "report_to names a tracker twice")
 
 
 class TrainConfig(Section):

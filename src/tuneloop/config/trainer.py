@@ -133,6 +133,18 @@ class TrainerConfig(Section):
     """Compute type; `auto` probes the hardware."""
     gradient_checkpointing: bool = False
     """Recompute activations: less memory, about a third more time."""
+    deterministic: bool = False
+    """On a GPU use deterministic kernels only, so that a resumed run repeats itself; slower. On
+    CPU it always does."""
+    dataloader_workers: int = Field(default=0, ge=0)
+    """Processes that collate batches. Rows are tokenised beforehand, so 0 is as fast almost
+    always."""
+    spike_factor: float | None = Field(default=10.0, gt=1)
+    """Stop, before the weights move, where the loss of a step is above this times the usual one
+    (the median of the last `spike_window` steps, at least 1), and save the batch; None: never.
+    10 is far outside what hard batches do."""
+    spike_window: int = Field(default=50, ge=5)
+    """Optimiser steps whose median is the usual loss."""
     merge: bool | None = None
     """Also leave the merged model. None: where vLLM could not serve the adapter; false forbids
     it, and what only a merge can serve is refused before training."""

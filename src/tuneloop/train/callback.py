@@ -10,14 +10,16 @@ from transformers import TrainerCallback
 
 from tuneloop.artefacts.stage import Progress
 from tuneloop.errors import TrainingError
+from tuneloop.train.meter import Meter
 
 
 class Watcher(TrainerCallback):  # type: ignore[misc]  # untyped library
     """Drives the progress bar, and keeps the curve the same however often a run was resumed."""
 
-    def __init__(self, progress: Progress, *, name: str) -> None:
+    def __init__(self, progress: Progress, *, name: str, meter: Meter | None = None) -> None:
         self.progress = progress
         self.name = name
+        self.meter = meter
         self.started = 0.0
         self.seconds = 0.0
         self.first_step = 0
@@ -32,6 +34,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]  # untyped library
             self.progress.say(f"{self.name}: resumed at step {state.global_step}")
             self.progress.advance(state.global_step)
         self.started = time.monotonic()
+        if self.meter:
+            self.meter.start(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Count the step; log wherever a checkpoint is saved.
@@ -44,34 +48,35 @@ class Watcher(TrainerCallback):  # type: ignore[misc]  # untyped library
             control.should_log = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Watch the loss.
-
-        Raises:
-            TrainingError: if it is no number any more.
-        """
+        """Say, ten times a run, how far it is and how fast it goes."""
         loss = (logs or {}).get("loss")
         if loss is None:
             return
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {state.global_step}",
-                where=self.name,
-                hint="lower lr, or set precision to fp32",
-            )
         self.loss = loss
         if state.global_step - self.said_at >= max(1, state.max_steps // 10):
             self.said_at = state.global_step
-            self.progress.say(f"{self.name} step {state.global_step}/{state.max_steps}: "
-                              f"loss {loss:.4f}, {self._left(state)} left")  # fmt: skip
+            speed = self.meter.line() if self.meter else ""
+            self.progress.say(
+                f"{self.name} step {state.global_step}/{state.max_steps}: loss {loss:.4f}, "
+                f"{speed}{', ' if speed else ''}{self._left(state)} left"
+            )
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
     ) -> None:
-        """Say the validation loss."""
-        self.progress.say(
-            f"{self.name} step {state.global_step}/{state.max_steps}: "
-            f"validation loss {metrics['eval_loss']:.4f}"
-        )
+        """Say the validation loss.
+
+        Raises:
+            TrainingError: if it is no number.
+        """
+        loss, at = metrics["eval_loss"], f"step {state.global_step}/{state.max_steps}"
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the validation loss is {loss} at {at}",
+                where=self.name,
+                hint="lower lr, or set precision to fp32; the checkpoints before are good",
+            )
+        self.progress.say(f"{self.name} {at}: validation loss {loss:.4f}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """End the bar."""

@@ -60,5 +60,5 @@ def train_dpo(
                 trainer, part, weights=weights, work=context.work, progress=context.progress
             )
         trainer.use_reference(ordered(run, tokens), dataset(validation))
-        watcher = session.fit(trainer, run, context.progress)
+        watcher = session.fit(trainer, run, tokens, context.progress)
         return session.finish(trainer, run, tokens, watcher, begun)

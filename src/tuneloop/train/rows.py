@@ -15,7 +15,7 @@ from tuneloop.errors import TrainingError
 from tuneloop.train.chats import Messages, as_message, as_tools, render, without_calls
 
 IGNORED = -100
-ABOUT = ("tools", "loss_on", "reasoning", "weight")
+ABOUT = ("tools", "loss_on", "reasoning", "weight", "row_id")
 """Columns beside the messages that say how a row is trained on; older sets lack some."""
 
 Row = dict[str, Any]
@@ -27,11 +27,12 @@ class TokenRows:
     """Tokenised rows that fit, and what happened to the others.
 
     SFT rows hold `input_ids` and `labels` (-100 on the prompt); preference rows hold
-    `prompt_ids`, `chosen_ids` and `rejected_ids`. `weights` are the rows' own.
+    `prompt_ids`, `chosen_ids` and `rejected_ids`. `weights` and `ids` are the rows' own.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     n_in: int = 0
 
@@ -61,7 +62,12 @@ class TokenRows:
             return self
         chosen = sorted(random.Random(seed).sample(range(len(self.rows)), n))
         weights = [self.weights[i] for i in chosen] if self.weights else []
-        return replace(self, rows=[self.rows[i] for i in chosen], weights=weights)
+        ids = [self.ids[i] for i in chosen] if self.ids else []
+        return replace(self, rows=[self.rows[i] for i in chosen], weights=weights, ids=ids)
+
+    def id_of(self, row: int) -> str | None:
+        """Return the id a row has in its set, where it has one."""
+        return self.ids[row] if self.ids else None
 
     def counts(self) -> Counts:
         """Rows in, dropped by reason, out."""
@@ -107,6 +113,7 @@ def sft_rows(rows: list[Row], tokenizer: Any, *, max_length: int) -> TokenRows:
             labels[start:end] = [IGNORED] * (end - start)
         result.rows.append({"input_ids": whole, "labels": labels})
         result.weights.append(float(row.get("weight") or 1.0))
+        result.ids.append(row.get("row_id"))
     return result
 
 
@@ -138,6 +145,7 @@ def preference_rows(rows: list[Row], tokenizer: Any, *, max_length: int) -> Toke
                 }
             )
             result.weights.append(float(row.get("weight") or 1.0))
+            result.ids.append(row.get("row_id"))
     return result
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerState
 
 from tuneloop.artefacts.stage import Progress, StageOutput
+from tuneloop.runtime.roofline import gemm_flops_per_s
 from tuneloop.runtime.weights import merged_folder
 from tuneloop.train import checkpoints, distributed
 from tuneloop.train.adapter import (
@@ -22,29 +22,76 @@ from tuneloop.train.adapter import (
     servable_as_adapter,
 )
 from tuneloop.train.callback import Watcher, history
+from tuneloop.train.disk import full_disk_said
+from tuneloop.train.guard import BadStep, Guard, stop_with_batch
+from tuneloop.train.meter import Meter, flop_per_token, token_counts
 from tuneloop.train.rows import TokenRows
 from tuneloop.train.setup import Run
+from tuneloop.train.tracking import tracked
 
 
-def fit(trainer: Any, run: Run, progress: Progress) -> Watcher:
-    """Train to the end, from the newest whole checkpoint where there is one."""
-    watcher = Watcher(progress, name=run.name)
+def fit(trainer: Any, run: Run, tokens: TokenRows, progress: Progress) -> Watcher:
+    """Train to the end, from the newest whole checkpoint where there is one.
+
+    Raises:
+        TrainingError: for a loss that is no number or jumps, a full disk, or checkpoints of
+            another training.
+    """
+    trainer.guard = Guard(
+        factor=run.config.spike_factor,
+        window=run.config.spike_window,
+        later=trainer.args.device.type != "cpu",
+    )
+    trainer.meter = _meter(trainer, run, tokens)
+    trainer.fingerprint = {"start": trainer.start_digest, **run.fingerprint}
+    watcher = Watcher(progress, name=run.name, meter=trainer.meter)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watcher)
     if run.config.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(run.config.early_stopping_patience))
-    if distributed.is_main_process():
-        checkpoints.newest_complete(run.checkpoints)  # deletes the half-written
-    distributed.barrier()
-    checkpoint = checkpoints.newest_complete(run.checkpoints, clean=False)
-    if checkpoint is not None and checkpoints.stopped_at(checkpoint):
-        trainer.state = TrainerState.load_from_json(str(checkpoint / checkpoints.STATE))
-        trainer._load_best_model()
-        return watcher
+    checkpoint = _checkpoint(run, trainer.fingerprint, progress)
+    if checkpoint is not None:
+        trainer.guard.recent.extend(checkpoint.facts.get("recent_losses") or [])
+        if checkpoints.stopped_at(checkpoint.folder):
+            state = TrainerState.load_from_json(str(checkpoint.folder / checkpoints.STATE))
+            best = run.checkpoints / f"checkpoint-{state.best_global_step}"
+            state.best_model_checkpoint = str(best)  # the folder may have moved
+            trainer.state = state
+            trainer._load_best_model()
+            return watcher
     # DPO starts at its reference, so its first loss says nothing.
     trainer.args.eval_on_start = run.validates and checkpoint is None and run.name == "sft"
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with full_disk_said(run.checkpoints, where=run.name):
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
+        except BadStep as bad:
+            decode = trainer.processing_class.decode
+            batch = run.batch(tokens, bad.step)
+            raise stop_with_batch(bad, tokens, batch, folder=run.work, decode=decode) from bad
     return watcher
+
+
+def _checkpoint(
+    run: Run, fingerprint: Mapping[str, Any], progress: Progress
+) -> checkpoints.Checkpoint | None:
+    """Return the checkpoint to go on from, the same on every process."""
+    if distributed.is_main_process():
+        checkpoints.newest_whole(run.checkpoints, say=lambda t: progress.say(f"{run.name}: {t}"))
+    distributed.barrier()
+    checkpoint = checkpoints.newest_whole(run.checkpoints, clean=False)
+    if checkpoint is not None:
+        checkpoints.check_same_training(checkpoint, fingerprint)
+    return checkpoint
+
+
+def _meter(trainer: Any, run: Run, tokens: TokenRows) -> Meter:
+    return Meter(
+        token_counts(tokens, run.order(tokens)),
+        batch=run.config.global_batch_size,
+        flop_per_token=flop_per_token(trainer.model),
+        roofline=lambda: gemm_flops_per_s(run.precision) * distributed.world_size(),
+        processes=distributed.world_size(),
+    )
 
 
 def keep_beginning(trainer: Any, run: Run) -> Path | None:
@@ -91,33 +138,12 @@ def finish(
 
 @contextlib.contextmanager
 def tracking(run: Run) -> Iterator[None]:
-    """Point wandb at the work folder, offline unless the config says otherwise."""
-    wanted = "wandb" in run.tracking.report_to and distributed.is_main_process()
-    settings = {
-        "WANDB_MODE": run.tracking.mode,
-        "WANDB_DIR": str(run.work),
-        "WANDB_PROJECT": run.tracking.project,
-        "WANDB_SILENT": "true",
-        "WANDB_DISABLE_CODE": "true",
-        "WANDB_DISABLE_GIT": "true",
-        "WANDB_LOG_MODEL": "false",
-    }
-    if not wanted:
+    """Point the trackers at their folder, offline unless the config says otherwise; on rank 0."""
+    if not distributed.is_main_process():
         yield
         return
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
+    with tracked(run.tracking, run.work):
         yield
-    finally:
-        import wandb
-
-        wandb.finish()
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _merged(run: Run, adapter: Path) -> dict[str, Path]:
@@ -143,4 +169,5 @@ def _details(trainer: Any, run: Run, tokens: TokenRows, watcher: Watcher) -> dic
         "device": trainer.args.device.type,
         "fast_head": trainer.answers_only,
         "resumed_at_step": watcher.first_step,
+        "speed": {name: round(value, 4) for name, value in trainer.meter.last.items()},
     }

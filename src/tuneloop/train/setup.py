@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 # backward is slow: SmolLM2-135M, batches of 1,200 tokens on two cores, rows of 60: 1,005 against
 # 414 tokens/s; rows of 150: 895 against 771; rows of 400: 686 against 711.
 EAGER_ATTENTION_TOKENS = 256
+# Settings that change how a training runs, and not what comes out.
+_WITHOUT_EFFECT = (
+    "enabled", "micro_batch_size", "gradient_checkpointing", "dataloader_workers", "merge",
+    "deterministic", "spike_factor", "spike_window",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,14 @@ class Run:
     precision: Precision
     longest: int
     validates: bool
+    data: str
+    """Digest over the tokenised rows."""
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What the weights depend on: a checkpoint goes on only where all of it is the same."""
+        config = self.config.model_dump(mode="json", exclude=set(_WITHOUT_EFFECT))
+        return {"data": self.data, "base": self.base.digest, "seed": self.seed, "config": config}
 
     @property
     def checkpoints(self) -> Path:
@@ -59,6 +74,11 @@ class Run:
         """Return the tokens of each row in that order."""
         lengths = tokens.lengths
         return [lengths[row] for row in self.order(tokens)]
+
+    def batch(self, tokens: TokenRows, step: int) -> list[int]:
+        """Return the row numbers of one optimiser step; the first is 1."""
+        size = self.config.global_batch_size
+        return self.order(tokens)[(step - 1) * size : step * size]
 
 
 def make_run(
@@ -97,7 +117,24 @@ def make_run(
         precision=pick_precision(config.precision),
         longest=tokens.longest,
         validates=bool(validation.rows),
+        data=rows_digest(tokens, validation),
     )
+
+
+def rows_digest(*parts: TokenRows) -> str:
+    """Return a SHA-256 over the token ids and weights of rows, in their order."""
+    digest = hashlib.sha256()
+    for tokens in parts:
+        digest.update(array("d", tokens.weights).tobytes())
+        for row in tokens.rows:
+            for name, values in sorted(row.items()):
+                if isinstance(values, list):
+                    digest.update(f"{name} {len(values)} ".encode())
+                    digest.update(array("q", values).tobytes())
+                else:
+                    digest.update(f"{name} {values!r} ".encode())
+        digest.update(b"|")
+    return digest.hexdigest()
 
 
 def dataset(tokens: TokenRows) -> Any:
@@ -149,6 +186,8 @@ def load_base(run: Run) -> Any:
 def arguments(run: Run, cls: Any, **own: Any) -> Any:
     """Return TRL's arguments for a run; `own` are those of SFT or DPO alone."""
     config, on_cpu = run.config, device() == "cpu"
+    if config.deterministic and not on_cpu:
+        _use_deterministic_kernels()
     stops_early = config.early_stopping_patience is not None
     args = cls(
         output_dir=str(run.checkpoints),
@@ -179,12 +218,15 @@ def arguments(run: Run, cls: Any, **own: Any) -> Any:
         bf16=False,  # the base is in bf16 itself; autocast would cast every input again
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
+        dataloader_num_workers=config.dataloader_workers,
         ddp_find_unused_parameters=False if distributed.world_size() > 1 else None,
         ddp_timeout=int(distributed.TIMEOUT.total_seconds()),
         train_sampling_strategy="sequential",  # the rows are in their order already
         seed=run.seed,
         data_seed=run.seed,
         report_to=list(run.tracking.report_to) if distributed.is_main_process() else [],
+        project=run.tracking.project,
+        trackio_static_space_id=False,  # nothing is published unasked
         disable_tqdm=True,
         max_length=None,  # rows that are too long were dropped, none is cut
         **own,
@@ -192,6 +234,15 @@ def arguments(run: Run, cls: Any, **own: Any) -> Any:
     if distributed.world_size() == 1 and args.n_gpu > 1:
         args._n_gpu = 1  # one process takes one GPU; DataParallel is not what anybody wants
     return args
+
+
+def _use_deterministic_kernels() -> None:
+    """Let a GPU compute the same twice; transformers' own switch also makes every launch wait."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
 
 
 def _nf4(dtype: torch.dtype) -> Any:

@@ -42,5 +42,5 @@ def train_sft(
         )
         begun = session.keep_beginning(trainer, run)
         trainer.speed_up()
-        watcher = session.fit(trainer, run, context.progress)
+        watcher = session.fit(trainer, run, tokens, context.progress)
         return session.finish(trainer, run, tokens, watcher, begun)

@@ -12,6 +12,7 @@ from tuneloop.config.trainer import TrainerConfig
 from tuneloop.runtime.weights import ResolvedModel
 from tuneloop.train import distributed
 from tuneloop.train.inputs import TrainInputs
+from tuneloop.train.tracking import check_trackers
 
 
 def sft(
@@ -38,7 +39,7 @@ def sft(
     Raises:
         TrainingError: if there are no rows, a mask is empty, or the launch is not as asked.
     """
-    _check(config)
+    _check(config, tracking)
     from tuneloop.runtime.quiet import quiet_libraries
 
     with quiet_libraries():
@@ -59,7 +60,7 @@ def dpo(
 
     Arguments and errors are those of `sft`.
     """
-    _check(config)
+    _check(config, tracking)
     from tuneloop.runtime.quiet import quiet_libraries
 
     with quiet_libraries():
@@ -80,7 +81,7 @@ def kto(
 
     Arguments and errors are those of `sft`.
     """
-    _check(config)
+    _check(config, tracking)
     from tuneloop.runtime.quiet import quiet_libraries
 
     with quiet_libraries():
@@ -89,9 +90,10 @@ def kto(
         return train_kto(TrainInputs(examples, base, start), config, tracking, context)
 
 
-def _check(config: TrainerConfig) -> None:
-    """Raise TrainingError where the processes there are cannot train as asked."""
+def _check(config: TrainerConfig, tracking: TrackingConfig) -> None:
+    """Raise TrainingError where what is installed and started cannot train as asked."""
     distributed.check_launch()
+    check_trackers(tracking)
     distributed.accumulation(
         global_batch_size=config.global_batch_size, micro_batch_size=config.micro_batch_size
     )

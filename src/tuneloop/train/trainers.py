@@ -8,8 +8,9 @@ marked complete, and no telemetry.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,10 +18,13 @@ from transformers import Trainer
 from trl import DPOTrainer, SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
+from tuneloop.artefacts.digest import digest_file
 from tuneloop.train import checkpoints, distributed
-from tuneloop.train.adapter import keep_in_float32, load_adapter_weights
+from tuneloop.train.adapter import WEIGHTS, keep_in_float32, load_adapter_weights
 from tuneloop.train.fused import fuse_lora
+from tuneloop.train.guard import Guard
 from tuneloop.train.head import add_answer_head, supports_answer_head
+from tuneloop.train.meter import Meter
 
 # Computed by TRL from logits, which the answer head never makes.
 _NEEDS_LOGITS = ("entropy", "mean_token_accuracy", "logits/chosen", "logits/rejected")
@@ -47,6 +51,11 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
     """What the SFT and DPO trainers share; stands before TRL's class."""
 
     answers_only = False
+    guard: Guard | None = None
+    meter: Meter | None = None
+    fingerprint: Mapping[str, Any] = MappingProxyType({})
+    start_digest = ""
+    _step_loss: Any = 0.0
 
     def speed_up(self, *, start: Path | None = None) -> None:
         """Prepare the wrapped model; once, before training.
@@ -57,6 +66,7 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
         keep_in_float32(self.model)
         if start is not None:
             load_adapter_weights(self.model, start)
+            self.start_digest = digest_file(start / WEIGHTS)
         base = self.model.get_base_model()
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         if not sharded and supports_answer_head(base):
@@ -64,6 +74,25 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
             self.answers_only = True
         if not sharded:
             fuse_lora(self.model)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Run one micro-batch; count its positions, and its share of the step's loss."""
+        if self.meter and "input_ids" in inputs:
+            self.meter.computed(inputs["input_ids"].numel())
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        self._step_loss = self._step_loss + loss
+        return loss
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """Clip, and stop where the step is not to be learned from: no weight has moved yet."""
+        norm = super()._clip_grad_norm(model)
+        loss, self._step_loss = self._step_loss, 0.0
+        if self.guard:
+            step, args = self.state.global_step + 1, self.args
+            due = step % args.logging_steps == 0 or step % args.save_steps == 0
+            flush = due or step >= self.state.max_steps
+            self.guard.watch(step, loss=loss, grad_norm=norm, flush=flush)
+        return norm
 
     def answer_log_probs(self, model: Any, input_ids: Any, labels: Any) -> torch.Tensor:
         """Return log-probabilities (N,) of the labelled tokens, through the wrapped model."""
@@ -107,6 +136,8 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
             for metrics in self._metrics.values():
                 for name in _NEEDS_LOGITS:
                     metrics.pop(name, None)
+        if self.meter and "loss" in logs:
+            logs |= self.meter.figures(self.state.global_step)
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -114,7 +145,9 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
         distributed.barrier()  # each process saves its own random state
         if distributed.is_main_process():
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            checkpoints.mark_complete(folder)
+            recent = list(self.guard.recent) if self.guard else []
+            facts = {"fingerprint": dict(self.fingerprint), "recent_losses": recent}
+            checkpoints.mark_complete(folder, facts)
 
     def _send_telemetry(self) -> None:
         """Send nothing."""

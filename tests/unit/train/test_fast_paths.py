@@ -143,9 +143,9 @@ class Spy:
 
         plain = session.fit
 
-        def fit(trainer, run, progress):
+        def fit(trainer, *args):
             self.trainer, self.rows = trainer, list(trainer.train_dataset)
-            watcher = plain(trainer, run, progress)
+            watcher = plain(trainer, *args)
             self.log = trainer.state.log_history
             return watcher
 
