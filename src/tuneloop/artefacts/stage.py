@@ -32,12 +32,14 @@ class StageContext:
     """What a stage gets beside its inputs and its config.
 
     `work` is a local folder of this execution alone, kept when the process is killed: a stage
-    finds there what it left (checkpoints, finished answers) and goes on.
+    finds there what it left (checkpoints, finished answers) and goes on. `cache` is the store's
+    folder of what may be made again and is kept across runs; None: nothing is.
     """
 
     work: Path
     seed: int
     progress: Progress
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)

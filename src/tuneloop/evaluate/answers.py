@@ -157,13 +157,18 @@ def metric_rows(
 
 
 def usage(answers: Answers) -> dict[str, Any]:
-    """Return latency and size of a side's answers; for people, in no digest."""
-    seconds = sorted(r.seconds for r in answers.values() if r.status == "ok")
+    """Return latency and size of a side's answers; for people, in no digest.
+
+    Answers taken from an earlier run have no latency: it was measured on another day.
+    """
+    answered = [r for r in answers.values() if r.status == "ok"]
+    seconds = sorted(r.seconds for r in answered if r.seconds is not None)
     n_tokens = sum(r.n_completion_tokens for r in answers.values())
     if not seconds:
-        return {"n": 0}
+        return {"n": 0, "n_from_earlier_runs": len(answered)}
     return {
         "n": len(seconds),
+        "n_from_earlier_runs": len(answered) - len(seconds),
         "n_completion_tokens": n_tokens,
         "latency_p50_s": seconds[len(seconds) // 2],
         "latency_p95_s": seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))],

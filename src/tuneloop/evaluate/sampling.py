@@ -140,7 +140,7 @@ def _answer(
     members = [system, judge] if judge and together else [system]
     steps: list[dict[str, Any]] = []
     with open_engine(
-        members, engine_config, work=context.work, progress=context.progress
+        members, engine_config, work=context.work, progress=context.progress, cache=context.cache
     ) as engine:
         _draw(rows, engine, system, config)
         if judge and together:
@@ -148,8 +148,9 @@ def _answer(
         steps += engine.steps
     if judge and not together:
         with open_engine(
-            [judge], judge_engine, work=context.work, progress=context.progress
-        ) as engine:
+            [judge], judge_engine, work=context.work, progress=context.progress,
+            cache=context.cache,
+        ) as engine:  # fmt: skip
             _judge(rows, Judge(engine, judge, config.judge))
             steps += engine.steps
     return steps

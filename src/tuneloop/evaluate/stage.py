@@ -66,8 +66,9 @@ def evaluate(
     for jobs in _engines(systems, plan, config):
         members = [job.system for job in jobs]
         with open_engine(
-            members, jobs[0].config, work=context.work, progress=context.progress
-        ) as engine:
+            members, jobs[0].config, work=context.work, progress=context.progress,
+            cache=context.cache,
+        ) as engine:  # fmt: skip
             for job in jobs:
                 _do(job, engine, prompts, gathered, plan)
             gathered.steps += engine.steps

@@ -125,10 +125,10 @@ def execute(
         found = store.find(job.spec.name, job.key)
         if found and found.manifest.generation >= generation:
             return found
-        folder = _work_folder(store, job)
-        draft, files = _run(job, generation, work, folder, progress)
+        context = _context(store, job, progress)
+        draft, files = _run(job, generation, work, context)
         artefact = store.commit(draft, files)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(context.work, ignore_errors=True)
         return artefact
     finally:
         lock.release()
@@ -136,7 +136,7 @@ def execute(
 
 def take_part(store: Store, job: Job, work: Work, *, progress: Progress) -> None:
     """Do another rank's share of work that is distributed; rank 0 commits what comes out."""
-    work(StageContext(work=_work_folder(store, job), seed=job.seed, progress=progress))
+    work(_context(store, job, progress))
 
 
 def wait_for(found: Callable[[], Artefact | None], what: str) -> Artefact:
@@ -154,17 +154,17 @@ def wait_for(found: Callable[[], Artefact | None], what: str) -> Artefact:
     raise StoreError(f"rank 0 did not finish {what}", where=f"rank {rank()}")
 
 
-def _work_folder(store: Store, job: Job) -> Path:
+def _context(store: Store, job: Job, progress: Progress) -> StageContext:
     folder = store.work / "stages" / job.spec.name / job.key
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return StageContext(work=folder, seed=job.seed, progress=progress, cache=store.work / "cache")
 
 
 def _run(
-    job: Job, generation: int, work: Work, folder: Path, progress: Progress
+    job: Job, generation: int, work: Work, context: StageContext
 ) -> tuple[Manifest, Mapping[str, Path]]:
     started_at, started = datetime.now(UTC), time.monotonic()
-    output = work(StageContext(work=folder, seed=job.seed, progress=progress))
+    output = work(context)
     draft = Manifest(
         kind=job.spec.name,
         key=job.key,

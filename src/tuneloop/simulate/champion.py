@@ -136,7 +136,7 @@ class ServedChampion:
         return Answer(
             result.text,
             system,
-            latency_ms=round(result.seconds * 1000, 1) or None,
+            latency_ms=round((result.seconds or 0.0) * 1000, 1) or None,
             usage={
                 "prompt_tokens": result.n_prompt_tokens,
                 "completion_tokens": result.n_completion_tokens,

@@ -97,4 +97,6 @@ def test_usage_counts_answers_only():
                    "b": ChatResult.missing("timeout")})  # fmt: skip
     assert found["n"] == 1
     assert found["latency_p95_s"] == 2.0
-    assert usage({}) == {"n": 0}
+    assert usage({}) == {"n": 0, "n_from_earlier_runs": 0}
+    earlier = usage({"a": ChatResult(seconds=None, n_completion_tokens=5)})
+    assert earlier == {"n": 0, "n_from_earlier_runs": 1}

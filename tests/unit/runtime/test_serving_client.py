@@ -10,7 +10,7 @@ from tuneloop.config.evaluate import EngineConfig
 from tuneloop.errors import ServingError
 from tuneloop.runtime.progress import SilentProgress
 from tuneloop.runtime.serving import ChatRequest, open_engine
-from tuneloop.runtime.serving.client import stream_chats
+from tuneloop.runtime.serving.client import Server, stream_chats
 
 
 def request(text, **fields):
@@ -22,7 +22,9 @@ def config(url="http://x", **fields):
 
 
 def ask(url, requests, **fields):
-    made = dict(stream_chats(requests, url=url, key="k", model="m", config=config(url, **fields)))
+    made = dict(
+        stream_chats(requests, servers=[Server(url, "k", "m")], config=config(url, **fields))
+    )
     return [made[i] for i in range(len(requests))]
 
 
@@ -153,7 +155,9 @@ def test_leaving_early_cancels_what_is_in_flight():
     with fake_openai(answer) as (url, _):
         began = time.monotonic()
         stream = stream_chats(
-            [request(str(i)) for i in range(3)], url=url, key="k", model="m", config=config(url)
+            [request(str(i)) for i in range(3)],
+            servers=[Server(url, "k", "m")],
+            config=config(url),
         )
         next(stream)
         stream.close()
@@ -208,3 +212,67 @@ def test_url_that_loads_no_adapters_says_what_to_do(tmp_path):
         pytest.raises(ServingError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING"),
     ):
         engine.chat(tuned, [request("q")], step="asking")
+
+
+def down():
+    """An address where nobody answers."""
+    with fake_openai(lambda *_: completion("x")) as (url, _):
+        return url
+
+
+@pytest.mark.parametrize("first", ["refuses the connection", "always fails"])
+def test_a_dead_server_is_left_out_and_its_requests_go_to_the_others(first, monkeypatch):
+    monkeypatch.setattr("tuneloop.runtime.serving.client.N_RETRIES", 0)
+
+    def broken(path, body, headers):
+        raise Reply(500, {"error": {"message": "engine dead"}})
+
+    def good(path, body, headers):
+        time.sleep(0.01)
+        return completion("x")
+
+    with fake_openai(broken) as (bad, failed), fake_openai(good) as (url, seen):
+        servers = [Server(down() if first.startswith("refuses") else bad, "k", "m")]
+        servers.append(Server(url, "k", "m"))
+        many = [request(str(i)) for i in range(40)]
+        made = dict(stream_chats(many, servers=servers, config=config(url, max_in_flight=4)))
+    assert [made[i].text for i in range(40)] == ["x"] * 40
+    assert [server.alive for server in servers] == [False, True]
+    assert len(failed) <= 8
+    assert {b["messages"][0]["content"] for _, b, _ in seen} == {str(i) for i in range(40)}
+
+
+def test_the_last_server_is_never_given_up():
+    servers = [Server(down(), "k", "m"), Server(down(), "k", "m")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuneloop.runtime.serving.client.N_RETRIES", 0)
+        made = dict(stream_chats([request("a"), request("b")], servers=servers, config=config()))
+    assert [made[i].reason for i in range(2)] == ["transport"] * 2
+
+
+def test_requests_are_balanced_over_servers():
+    def answer(path, body, headers):
+        time.sleep(0.01)
+        return completion("x")
+
+    with fake_openai(answer) as (a, seen_a), fake_openai(answer) as (b, seen_b):
+        servers = [Server(a, "k", "m"), Server(b, "k", "m")]
+        many = [request(str(i)) for i in range(40)]
+        assert len(list(stream_chats(many, servers=servers, config=config(max_in_flight=2)))) == 40
+    assert min(len(seen_a), len(seen_b)) >= 10
+
+
+def test_what_follows_is_asked_of_the_same_server_before_anything_new():
+    def follow(position, result):
+        return request(f"{position}+") if result.text in {"0", "1", "2"} else None
+
+    with fake_openai(lambda p, body, h: completion(body["messages"][0]["content"])) as (url, _):
+        stream = stream_chats(
+            [request(str(i)) for i in range(3)],
+            servers=[Server(url, "k", "m")],
+            config=config(url, max_in_flight=1),
+            follow=follow,
+        )
+        assert [(i, r.text) for i, r in stream] == [
+            (0, "0"), (0, "0+"), (1, "1"), (1, "1+"), (2, "2"), (2, "2+"),
+        ]  # fmt: skip

@@ -1,14 +1,19 @@
-import json
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from systems import adapter_folder, served
 
 from tuneloop.artefacts.systems import Sampling
-from tuneloop.config.evaluate import EngineConfig
+from tuneloop.config.engine import EngineConfig, PriceConfig
 from tuneloop.errors import ServingError
 from tuneloop.runtime.progress import SilentProgress
 from tuneloop.runtime.serving import ChatRequest, ChatResult, can_share, engine
-from tuneloop.runtime.serving.cache import AnswerCache, answer_key
+from tuneloop.runtime.serving.cache import AnswerCache, SharedAnswers, answer_key
+from tuneloop.runtime.serving.cost import cost_of
+from tuneloop.runtime.serving.counters import read_counters
 
 
 class Echo:
@@ -21,14 +26,20 @@ class Echo:
     def start(self):
         self.started += 1
 
-    def stream(self, system, requests):
+    def counters(self):
+        return {}
+
+    def stream(self, system, requests, follow=None):
         self.asked.append([r.messages[0]["content"] for r in requests])
-        for i, r in reversed(list(enumerate(requests))):
-            text = r.messages[0]["content"]
-            if text in self.missing:
-                yield i, ChatResult.missing(self.missing[text], "why")
-            else:
-                yield i, ChatResult(text=text.upper())
+        for i, first in reversed(list(enumerate(requests))):
+            asked = first
+            while asked is not None:
+                text = asked.messages[0]["content"]
+                result = ChatResult(text=text.upper())
+                if text in self.missing:
+                    result = ChatResult.missing(self.missing[text], "why")
+                asked = follow(i, result) if follow else None
+                yield i, result
 
     def stop(self):
         pass
@@ -88,9 +99,104 @@ def test_a_line_cut_off_by_a_kill_costs_that_answer_only(tmp_path):
     results = make(backend, path).chat(served(), requests("a", "b", "c"), step="s")
     assert [r.text for r in results] == ["A", "B", "C"]
     assert len(backend.asked[0]) == 1
-    assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == [
-        json.loads(line)["key"] for line in whole.decode().splitlines()
-    ]
+    again = Echo()
+    assert make(again, path).chat(served(), requests("a", "b", "c"), step="s") == results
+    assert again.asked == []
+
+
+def shared_engine(backend, tmp_path, run, mode=None, source=()):
+    return engine.Engine(
+        backend,
+        mode=mode or {"m": 1},
+        cache=AnswerCache(tmp_path / f"{run}.jsonl"),
+        progress=SilentProgress(),
+        shared=SharedAnswers(tmp_path / "answers", source),
+    )
+
+
+def test_another_run_asks_nothing_again_and_claims_no_latency(tmp_path):
+    first = shared_engine(Echo(), tmp_path, "one").chat(served(), requests("a"), step="s")
+    backend = Echo()
+    second = shared_engine(backend, tmp_path, "two").chat(served(), requests("a", "b"), step="s")
+    assert backend.asked == [["b"]]
+    assert [r.text for r in second] == ["A", "B"]
+    assert first[0].text == second[0].text
+    assert second[0].seconds is None
+
+
+@pytest.mark.parametrize("change", ["system", "mode", "source", "padded", "fresh"])
+def test_an_earlier_runs_answer_is_taken_only_where_all_is_equal(change, tmp_path):
+    system = served()
+    shared_engine(Echo(), tmp_path, "one", source=["http://a/v1"]).chat(
+        system, requests("a"), step="s"
+    )
+    backend = Echo(chunk_size=2 if change == "padded" else 1)
+    one = shared_engine(
+        backend,
+        tmp_path,
+        "two",
+        mode={"m": 2} if change == "mode" else None,
+        source=["http://b/v1"] if change == "source" else ["http://a/v1"],
+    )
+    system = served(system_prompt="be brief") if change == "system" else system
+    dialogues = [engine._once(r) for r in requests("a")]
+    one.converse(system, dialogues, step="s", fresh=change == "fresh")
+    assert backend.asked == [["a"]]
+
+
+def spell(word):
+    """A dialogue that asks for one more letter each time."""
+    said = ""
+    for letter in word:
+        result = yield requests(said + letter)[0]
+        said = result.text.lower()
+    return said
+
+
+@pytest.mark.parametrize("backend", [Echo(), Echo(chunk_size=2)])
+def test_dialogues_end_where_they_end_and_are_resumed_where_they_stopped(backend, tmp_path):
+    words = ["abc", "x", "", "abd"]
+    path = tmp_path / "a.jsonl"
+    one = make(backend, path)
+    assert one.converse(served(), [spell(w) for w in words], step="s") == words
+    n_lines = len(path.read_text().splitlines())
+    assert n_lines == len({"a", "ab", "abc", "x", "abd"})
+    backend.asked.clear()
+    assert make(backend, path).converse(served(), [spell(w) for w in words], step="s") == words
+    assert backend.asked == []
+
+
+@given(st.lists(st.text("ab", max_size=4), max_size=6), st.integers(0, 20))
+def test_a_file_cut_anywhere_resumes_to_the_same(words, kept):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.jsonl"
+        make(Echo(), path).converse(served(), [spell(w) for w in words], step="s")
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) * kept // 20])
+        again = make(Echo(), path).converse(served(), [spell(w) for w in words], step="s")
+    assert again == words
+
+
+def test_costs_are_counted(tmp_path):
+    price = PriceConfig(per_million_prompt_tokens=10.0, per_million_completion_tokens=20.0)
+    results = [ChatResult(n_prompt_tokens=90, n_completion_tokens=5)] * 10
+    counted = {"prefix_tokens_looked_up": 900.0, "prefix_tokens_found": 600.0}
+    cost = cost_of("s", results, 2.0, counted, price)
+    assert cost["money"] == pytest.approx((900 * 10 + 50 * 20) / 1e6)
+    assert cost["prefix_hit_rate"] == pytest.approx(2 / 3, abs=1e-4)
+    assert cost["requests_per_s"] == 5.0
+    assert cost_of("s", results, 2.0, {}, PriceConfig())["money"] is None
+
+
+def test_counters_of_a_vllm_metrics_page_are_read():
+    page = (
+        "# HELP x\n"
+        'vllm:prefix_cache_queries_total{engine="0",model_name="base"} 120.0\n'
+        'vllm:prefix_cache_queries_total{engine="1",model_name="base"} 30.0\n'
+        'vllm:prefix_cache_hits_total{engine="0",model_name="base"} 1.2e+01\n'
+        'vllm:other{engine="0"} 5\n'
+    )
+    assert read_counters(page) == {"prefix_tokens_looked_up": 150, "prefix_tokens_found": 12}
 
 
 def test_padded_batches_are_asked_again_whole(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -93,7 +93,7 @@ class TokenLogprob(_Frozen):
 
 
 class ChatResult(_Frozen):
-    """One answer, or why there is none."""
+    """One answer, or why there is none; `seconds` is None where an earlier run was answered."""
 
     status: Literal["ok", "missing"] = "ok"
     reason: MissingReason | None = None
@@ -103,12 +103,16 @@ class ChatResult(_Frozen):
     top_logprobs: tuple[TokenLogprob, ...] = ()
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
-    seconds: float = 0.0
+    seconds: float | None = None
 
     @classmethod
     def missing(cls, reason: MissingReason, detail: str = "") -> ChatResult:
         """Return an answer that is not there."""
         return cls(status="missing", reason=reason, detail=detail[:500])
+
+
+Follow = Callable[[int, ChatResult], ChatRequest | None]
+"""What is asked next at a position, now that this answer came; None: nothing."""
 
 
 class Backend(Protocol):
@@ -121,9 +125,19 @@ class Backend(Protocol):
         """Be ready to answer."""
 
     def stream(
-        self, system: ServedSystem, requests: Sequence[ChatRequest]
+        self,
+        system: ServedSystem,
+        requests: Sequence[ChatRequest],
+        follow: Follow | None = None,
     ) -> Iterator[tuple[int, ChatResult]]:
-        """Yield (position in `requests`, answer) as they arrive."""
+        """Yield (position in `requests`, answer) as they arrive.
+
+        Where `follow` names a next request, it is asked at once, at the same position. It is
+        given only to backends whose `chunk_size` is 1, and may be called from another thread.
+        """
+
+    def counters(self) -> Mapping[str, float]:
+        """Return what the servers have counted since they started: cache hits, servers lost."""
 
     def stop(self) -> None:
         """Leave nothing behind; harmless when it never started."""

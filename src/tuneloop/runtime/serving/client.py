@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from tuneloop.config.evaluate import EngineConfig
+from tuneloop.config.engine import EngineConfig
 from tuneloop.errors import ServingError
 from tuneloop.runtime.serving.chat import (
+    PASSING_REASONS,
     ChatRequest,
     ChatResult,
-    ServedSystem,
+    Follow,
     TokenLogprob,
     chat_kwargs,
 )
@@ -27,24 +29,53 @@ if TYPE_CHECKING:
 
 N_RETRIES = 2
 """Of a failed connection or an overloaded server, with growing pauses between."""
+N_FAILURES = 3
+"""In a row, after their retries, and a server is left out while another answers."""
+
+
+@dataclass(eq=False)
+class Server:
+    """One address that answers; left out once it has failed too often while another answers."""
+
+    url: str
+    key: str = field(repr=False)
+    model: str
+    alive: bool = True
+    n_failed: int = 0
+
+    def note(self, result: ChatResult) -> bool:
+        """Count failures in a row; return whether this answer is one."""
+        failed = result.reason in PASSING_REASONS
+        self.n_failed = self.n_failed + 1 if failed else 0
+        return failed
 
 
 def stream_chats(
-    requests: Sequence[ChatRequest], *, url: str, key: str, model: str, config: EngineConfig
+    requests: Sequence[ChatRequest],
+    *,
+    servers: Sequence[Server],
+    config: EngineConfig,
+    follow: Follow | None = None,
 ) -> Iterator[tuple[int, ChatResult]]:
-    """Yield (position, answer) as answers arrive, at most `max_in_flight` asked at a time.
+    """Yield (position, answer) as answers arrive, at most `max_in_flight` a server at a time.
 
     The event loop runs in a thread of its own: a caller that has one already (a notebook) may
     call this too, and leaving the iteration early cancels what is in flight.
 
+    Args:
+        requests: What is asked, in this order: equal prefixes side by side.
+        servers: Who is asked, whoever is free; they hold the same model.
+        config: Limits of time and of requests in flight.
+        follow: What is asked next at a position, at once and of the same server, whose cache
+            holds the beginning.
+
     Raises:
-        ServingError: if the server refuses the key or does not know the model.
+        ServingError: if a server refuses the key or does not know the model.
     """
     arrived: queue.SimpleQueue[tuple[int, ChatResult] | BaseException | None] = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
-    work = loop.create_task(
-        _ask_all(requests, arrived, url=url, key=key, model=model, config=config)
-    )
+    asking = _Asking(requests, servers, config, follow, arrived.put)
+    work = loop.create_task(asking.run())
 
     def run() -> None:
         try:
@@ -68,40 +99,85 @@ def stream_chats(
         thread.join(timeout=10)
 
 
-async def _ask_all(
-    requests: Sequence[ChatRequest],
-    arrived: queue.SimpleQueue[Any],
-    *,
-    url: str,
-    key: str,
-    model: str,
-    config: EngineConfig,
-) -> None:
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+class _Asking:
+    """Requests on their way to several servers."""
 
-    # A worker takes the next request in order, so that equal prefixes stay together.
-    waiting = iter(enumerate(requests))
+    def __init__(
+        self,
+        requests: Sequence[ChatRequest],
+        servers: Sequence[Server],
+        config: EngineConfig,
+        follow: Follow | None,
+        arrived: Callable[[tuple[int, ChatResult]], None],
+    ) -> None:
+        self._waiting = deque(enumerate(requests))
+        self._n_moved: Counter[int] = Counter()
+        self._servers, self._config = servers, config
+        self._follow, self._arrived = follow, arrived
 
-    async def worker(client: AsyncOpenAI) -> None:
-        for position, request in waiting:
-            arrived.put((position, await ask(client, request, model)))
+    async def run(self) -> None:
+        """Ask until nothing waits; what a server that died had in hand goes to the others."""
+        while self._waiting:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for server in self._alive():
+                        group.create_task(self._drive(server))
+            except BaseExceptionGroup as errors:
+                raise _first(errors) from None
 
-    async with AsyncOpenAI(
-        base_url=url,
-        api_key=key,
-        max_retries=N_RETRIES,
-        timeout=config.request_timeout_s,
-        http_client=DefaultAsyncHttpxClient(trust_env=not _is_local(url)),
-    ) as client:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(config.max_in_flight, len(requests))):
-                    group.create_task(worker(client))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+    def _alive(self) -> list[Server]:
+        # The last one is never given up: its failures are the answers.
+        return [s for s in self._servers if s.alive] or list(self._servers[-1:])
+
+    async def _drive(self, server: Server) -> None:
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        async with (
+            AsyncOpenAI(
+                base_url=server.url,
+                api_key=server.key,
+                max_retries=N_RETRIES,
+                timeout=self._config.request_timeout_s,
+                http_client=DefaultAsyncHttpxClient(trust_env=not is_local(server.url)),
+            ) as client,
+            asyncio.TaskGroup() as group,
+        ):
+            for _ in range(min(self._config.max_in_flight, len(self._waiting))):
+                group.create_task(self._work(server, client))
+
+    async def _work(self, server: Server, client: AsyncOpenAI) -> None:
+        # A worker takes the next request in order, so that equal prefixes stay together.
+        while self._waiting and server in self._alive():
+            position, next_ = self._waiting.popleft()
+            request: ChatRequest | None = next_
+            while request is not None:
+                result = await ask(client, request, server.model)
+                if server.note(result) and self._moved(server, position, request):
+                    break
+                request = self._follow(position, result) if self._follow else None
+                self._arrived((position, result))
+
+    def _moved(self, server: Server, position: int, request: ChatRequest) -> bool:
+        """Whether another server shall answer what this one failed to."""
+        if len(self._alive()) > 1 and server.n_failed >= N_FAILURES:
+            server.alive = False
+        others = [s for s in self._alive() if s is not server]
+        if not others or self._n_moved[position] >= len(self._servers):
+            return False
+        self._n_moved[position] += 1
+        self._waiting.appendleft((position, request))
+        return True
 
 
-def _is_local(url: str) -> bool:
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def is_local(url: str) -> bool:
+    """Whether an address is on this machine."""
     # A proxy of the environment must not see what goes to this machine's own server.
     return url.startswith(("http://127.0.0.1", "http://localhost"))
 
@@ -154,85 +230,3 @@ def read_reply(reply: ChatCompletion, *, seconds: float) -> ChatResult:
         n_completion_tokens=usage.completion_tokens if usage else 0,
         seconds=round(seconds, 4),
     )
-
-
-class UrlBackend:
-    """A server that runs already; an adapter is loaded there by name where the server allows it."""
-
-    chunk_size = 1
-
-    def __init__(self, config: EngineConfig) -> None:
-        self.config = config
-        self._loaded: list[str] = []
-
-    @property
-    def _url(self) -> str:
-        return str(self.config.url).rstrip("/")
-
-    def _key(self) -> str:
-        name = self.config.api_key_env
-        if name is None:
-            return "none"
-        if not os.environ.get(name):
-            raise ServingError(
-                f"the environment variable {name} is not set",
-                where="engine.api_key_env",
-                hint=f"export {name}=… before the run",
-            )
-        return os.environ[name]
-
-    def start(self) -> None:
-        """Check that the key is there; the server is somebody else's."""
-        self._key()
-
-    def stream(
-        self, system: ServedSystem, requests: Sequence[ChatRequest]
-    ) -> Iterator[tuple[int, ChatResult]]:
-        """Yield (position, answer) as answers arrive."""
-        model = str(self.config.served_model)
-        if system.adapter_folder is not None:
-            model = self._load_adapter(system)
-        yield from stream_chats(
-            requests, url=self._url, key=self._key(), model=model, config=self.config
-        )
-
-    def _load_adapter(self, system: ServedSystem) -> str:
-        name = f"tuneloop-{str(system.spec.adapter)[:16]}"
-        if name in self._loaded:
-            return name
-        status = self._post(
-            "load_lora_adapter", {"lora_name": name, "lora_path": str(system.adapter_folder)}
-        )
-        if status >= 300:
-            raise ServingError(
-                f"the server at {self._url} does not load adapters (status {status})",
-                where="engine.url",
-                hint="start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 where it "
-                "can read the store, or let tuneloop start the server (backend vllm)",
-            )
-        self._loaded.append(name)
-        return name
-
-    def _post(self, verb: str, body: dict[str, Any]) -> int:
-        import httpx
-
-        headers = {"Authorization": f"Bearer {self._key()}"}
-        try:
-            reply = httpx.post(
-                f"{self._url}/{verb}",
-                json=body,
-                headers=headers,
-                timeout=self.config.request_timeout_s,
-                trust_env=not _is_local(self._url),
-            )
-        except httpx.HTTPError as error:
-            raise ServingError(f"no answer: {error}", where=self._url) from error
-        return reply.status_code
-
-    def stop(self) -> None:
-        """Unload what was loaded."""
-        while self._loaded:
-            try:
-                self._post("unload_lora_adapter", {"lora_name": self._loaded.pop()})
-            except ServingError:
-                return

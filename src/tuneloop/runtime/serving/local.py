@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -11,8 +11,15 @@ from typing import Any
 
 from tuneloop.artefacts.systems import Sampling
 from tuneloop.config.evaluate import EngineConfig
+from tuneloop.errors import ServingError
 from tuneloop.runtime.quiet import quiet_libraries
-from tuneloop.runtime.serving.chat import ChatRequest, ChatResult, ServedSystem, TokenLogprob
+from tuneloop.runtime.serving.chat import (
+    ChatRequest,
+    ChatResult,
+    Follow,
+    ServedSystem,
+    TokenLogprob,
+)
 from tuneloop.runtime.serving.device import has_cuda
 
 MAX_BATCH = 32
@@ -40,10 +47,19 @@ class LocalBackend:
     def start(self) -> None:
         """Load nothing yet: systems are loaded as they are asked."""
 
+    def counters(self) -> Mapping[str, float]:
+        """Return nothing: there is no server."""
+        return {}
+
     def stream(
-        self, system: ServedSystem, requests: Sequence[ChatRequest]
+        self,
+        system: ServedSystem,
+        requests: Sequence[ChatRequest],
+        follow: Follow | None = None,
     ) -> Iterator[tuple[int, ChatResult]]:
         """Yield (position, answer), batch by batch; a batch's rows share their sampling."""
+        if follow:
+            raise ServingError("a padded batch is answered as a whole: nothing can follow in it")
         loaded = self._load(system)
         for begin in range(0, len(requests), self.chunk_size):
             chunk = list(enumerate(requests))[begin : begin + self.chunk_size]

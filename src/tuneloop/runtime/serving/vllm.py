@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tuneloop.artefacts.stage import Progress
-from tuneloop.config.evaluate import EngineConfig
+from tuneloop.config.engine import EngineConfig
 from tuneloop.errors import ServingError
-from tuneloop.runtime.serving.chat import ChatRequest, ChatResult, ServedSystem
-from tuneloop.runtime.serving.client import stream_chats
+from tuneloop.runtime.serving.chat import ChatRequest, ChatResult, Follow, ServedSystem
+from tuneloop.runtime.serving.client import Server, stream_chats
+from tuneloop.runtime.serving.counters import ServerCounters
 from tuneloop.runtime.serving.device import has_cuda, max_lora_rank, serves_as_lora
 from tuneloop.runtime.serving.process import PortTakenError, ServerProcess, free_port
 
@@ -91,8 +92,31 @@ def vllm_environment(
     return env
 
 
+def on_its_own_device(env: Mapping[str, str], replica: int) -> dict[str, str]:
+    """Return a replica's environment with one GPU of those that are visible, in turn.
+
+    Raises:
+        ServingError: if there are fewer GPUs than replicas.
+    """
+    if not has_cuda():
+        return dict(env)
+    import torch
+
+    named = env.get("CUDA_VISIBLE_DEVICES", "")
+    devices = [d for d in named.split(",") if d] or [
+        str(i) for i in range(torch.cuda.device_count())
+    ]
+    if replica >= len(devices):
+        raise ServingError(
+            f"replica {replica + 1} has no GPU: {len(devices)} are visible",
+            where="engine.replicas",
+            hint="ask for at most one replica a GPU",
+        )
+    return dict(env) | {"CUDA_VISIBLE_DEVICES": devices[replica]}
+
+
 class VllmBackend:
-    """Starts a server for systems that may stand together, and asks it."""
+    """Starts one or several servers for systems that may stand together, and asks it."""
 
     chunk_size = 1
 
@@ -106,9 +130,8 @@ class VllmBackend:
     ) -> None:
         self.systems, self.config = systems, config
         self.work, self.progress = work, progress
-        self._server: ServerProcess | None = None
-        self._url = ""
-        self._key = ""
+        self._replicas: list[tuple[ServerProcess, Server]] = []
+        self._counters: ServerCounters | None = None
 
     def start(self) -> None:
         """Start the server and wait until it answers.
@@ -124,32 +147,47 @@ class VllmBackend:
             )
         weights = self._weights()
         self.progress.start(f"starting vLLM for {self._names()}")
-        for attempt in range(1, N_PORT_TRIES + 1):
-            try:
-                self._launch(weights)
-                break
-            except PortTakenError:
-                self.stop()
-                if attempt == N_PORT_TRIES:
-                    raise
+        for replica in range(self.config.replicas):
+            self._replicas.append(self._start_one(weights, replica))
+        for process, server in self._replicas[1:]:  # the others came up meanwhile
+            self._wait(process, server)
+        self._counters = ServerCounters([server for _, server in self._replicas])
         self.progress.done()
 
-    def _launch(self, weights: Path) -> None:
-        port, self._key = free_port(), secrets.token_urlsafe(32)
+    def _start_one(self, weights: Path, replica: int) -> tuple[ServerProcess, Server]:
+        for attempt in range(1, N_PORT_TRIES + 1):
+            process, server = self._launch(weights, replica)
+            try:
+                if replica == 0:
+                    self._wait(process, server)
+                return process, server
+            except PortTakenError:
+                process.stop()
+                if attempt == N_PORT_TRIES:
+                    raise
+            except BaseException:
+                process.stop()
+                raise
+        raise AssertionError("the loop returns or raises")
+
+    def _wait(self, process: ServerProcess, server: Server) -> None:
+        url = server.url.removesuffix("/v1")
+        process.wait_healthy(url, key=server.key, timeout_s=self.config.start_timeout_s)
+
+    def _launch(self, weights: Path, replica: int) -> tuple[ServerProcess, Server]:
+        port, key = free_port(), secrets.token_urlsafe(32)
         command = vllm_command(weights, self.systems, self.config, port=port)
         template = self.systems[0].spec.chat_template
         if template is not None:
             path = self.work / "chat_template.jinja"
             path.write_text(template, encoding="utf-8")
             command += ["--chat-template", str(path)]
-        self._url = f"http://127.0.0.1:{port}"
-        self._server = ServerProcess(
-            command,
-            env=vllm_environment(self.config, self._key, os.environ),
-            log=self.work / f"vllm-{self.systems[0].spec.digest[:12]}.log",
-        )
-        timeout_s = self.config.start_timeout_s
-        self._server.wait_healthy(self._url, key=self._key, timeout_s=timeout_s)
+        env = vllm_environment(self.config, key, os.environ)
+        if self.config.replicas > 1:
+            env = on_its_own_device(env, replica)
+        name = self.systems[0].spec.digest[:12] + (f"-{replica}" if replica else "")
+        process = ServerProcess(command, env=env, log=self.work / f"vllm-{name}.log")
+        return process, Server(f"http://127.0.0.1:{port}/v1", key, BASE_NAME)
 
     def _names(self) -> str:
         return " and ".join(dict.fromkeys(system.spec.name for system in self.systems))
@@ -167,32 +205,39 @@ class VllmBackend:
         self.progress.done()
         return merged
 
+    def counters(self) -> Mapping[str, float]:
+        """Return what the servers have counted: tokens looked up in and found by prefix caches."""
+        return self._counters.since() if self._counters else {}
+
     def stream(
-        self, system: ServedSystem, requests: Sequence[ChatRequest]
+        self,
+        system: ServedSystem,
+        requests: Sequence[ChatRequest],
+        follow: Follow | None = None,
     ) -> Iterator[tuple[int, ChatResult]]:
         """Yield (position, answer) as answers arrive.
 
         Raises:
-            ServingError: if the server died; with the end of its log.
+            ServingError: if every server died; with the end of the log.
         """
-        server = self._server
-        if server is None:
+        if not self._replicas:
             raise ServingError("the server was not started")
         folder = system.adapter_folder
         beside = folder is not None and serves_as_lora(folder, self.config)
-        model = adapter_name(system) if beside else BASE_NAME
-        url = f"{self._url}/v1"
+        servers = [server for _, server in self._replicas]
+        for server in servers:
+            server.model = adapter_name(system) if beside else BASE_NAME
         for position, result in stream_chats(
-            requests, url=url, key=self._key, model=model, config=self.config
+            requests, servers=servers, config=self.config, follow=follow
         ):
-            if result.reason == "transport" and not server.alive():
+            if result.reason == "transport" and not any(p.alive() for p, _ in self._replicas):
+                process = self._replicas[-1][0]
                 raise ServingError(
-                    f"the server died; its log ends:\n{server.tail()}", where=str(server.log)
+                    f"the server died; its log ends:\n{process.tail()}", where=str(process.log)
                 )
             yield position, result
 
     def stop(self) -> None:
-        """End the server and all it started."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        """End the servers and all they started."""
+        while self._replicas:
+            self._replicas.pop()[0].stop()
