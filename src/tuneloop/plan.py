@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 PER = 10_000
 """Interactions that the supply of rows is told for."""
 SETS = ("sft", "preference", "kto")
+EXAMPLES = 20
+"""Rows of which the one with the most turns is shown."""
 
 
 class _NotCached(Exception):
@@ -167,34 +169,35 @@ def _supply(dry: Pipeline, found: dict[str, Artefact]) -> dict[str, Any]:
 
 def _training(pipeline: Pipeline, examples: Artefact, stage: Method) -> dict[str, Any]:
     from tuneloop.runtime.quiet import quiet_libraries
-    from tuneloop.train.rows import preference_rows, read_rows, sft_rows
+    from tuneloop.train.encode import load_rows
+    from tuneloop.train.rows import decoded
     from tuneloop.train.setup import load_tokenizer
+    from tuneloop.train.templates import check_template
 
     config = pipeline.config.train.method(stage)
     try:
         base = pipeline.base
     except TuneloopError as error:
         return {"note": f"the base model is not at hand: {error.what}"}
-    columns, encode, name = (
-        (["prompt", "completion"], sft_rows, "sft")
-        if stage == "sft"
-        else (["prompt", "chosen", "rejected"], preference_rows, "preference")
-    )
     with quiet_libraries():
         tokenizer = load_tokenizer(base)
-        rows = read_rows(examples.path(f"{name}_train.parquet"), columns)
-        tokens = encode(rows, tokenizer, max_length=config.max_length)
+        check_template(tokenizer, base.folder)
+        tokens = load_rows(stage, examples, "train", tokenizer, max_length=config.max_length)
     if not tokens.rows:
         return {"n_rows": 0, "dropped": dict(tokens.dropped)}
-    return _numbers(config, tokens, base.folder) | {"example": _example(tokenizer, tokens)}
+    row = max(tokens.rows[:EXAMPLES], key=lambda row: len(decoded(row, tokenizer)))
+    return _numbers(config, tokens, base.folder) | {
+        "example": [{"part": part, "text": text} for part, text in decoded(row, tokenizer)]
+    }
 
 
 def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str, Any]:
     from tuneloop.runtime.hardware import pick_precision
     from tuneloop.train.memory import estimate
     from tuneloop.train.order import n_steps
+    from tuneloop.train.rows import n_learned
 
-    lengths, losses = tokens.lengths, [_n_loss(row) for row in tokens.rows]
+    lengths, losses = tokens.lengths, [n_learned(row) for row in tokens.rows]
     micro = config.micro_batch_size
     ordered = sorted(lengths)
     padded = sum(max(ordered[i : i + micro]) * len(ordered[i : i + micro])
@@ -223,27 +226,6 @@ def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str
         "memory_gib": {k: round(v, 2) for k, v in asdict(memory).items()}
         | {"total_gib": round(memory.total_gib, 2)},
     }
-
-
-def _n_loss(row: dict[str, list[int]]) -> int:
-    if "labels" in row:
-        return sum(label != -100 for label in row["labels"])
-    return len(row["chosen_ids"]) + len(row["rejected_ids"])
-
-
-def _example(tokenizer: Any, tokens: TokenRows) -> dict[str, str]:
-    """Return one row as text, cut where the loss begins."""
-    row = tokens.rows[0]
-    if "labels" in row:
-        start = next(i for i, label in enumerate(row["labels"]) if label != -100)
-        parts = {"masked": row["input_ids"][:start], "learned": row["input_ids"][start:]}
-    else:
-        parts = {
-            "masked": row["prompt_ids"],
-            "chosen": row["chosen_ids"],
-            "rejected": row["rejected_ids"],
-        }
-    return {name: tokenizer.decode(ids) for name, ids in parts.items()}
 
 
 def plan_lines(plan: dict[str, Any]) -> list[str]:
@@ -288,6 +270,5 @@ def _training_lines(part: dict[str, Any]) -> list[str]:
     ]
     if part["dropped"]:
         lines.append(f"  dropped: {json.dumps(part['dropped'])}")
-    for name, text in part["example"].items():
-        lines.append(f"  {name}: {text!r}")
+    lines += [f"  {piece['part']}: {piece['text']!r}" for piece in part["example"]]
     return lines

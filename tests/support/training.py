@@ -1,6 +1,6 @@
 """Tiny training sets, and a process that trains on one and can be made to die at a step.
 
-Run as a script: python training.py sft|dpo DATA WORK CONFIG_JSON [CRASH]
+Run as a script: python training.py sft|dpo|kto DATA WORK CONFIG_JSON [CRASH]
 """
 
 import json
@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,11 @@ class Folder:
     def path(self, name):
         return self.folder / name
 
+    @property
+    def manifest(self):
+        files = {str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file()}
+        return SimpleNamespace(files=files)
+
 
 def chat(role, text):
     return [{"role": role, "content": text}]
@@ -35,7 +41,9 @@ def write_examples(folder, *, n_train=24, n_validation=6, seed=0):
     draw = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
 
-    def text(most):
+    other = random.Random(seed + 1)
+
+    def text(most, draw=draw):
         return " ".join(draw.choice(WORDS) for _ in range(draw.randint(1, most)))
 
     for part, n in (("train", n_train), ("validation", n_validation)):
@@ -59,8 +67,16 @@ def write_examples(folder, *, n_train=24, n_validation=6, seed=0):
             }
             for i in range(n)
         ]
+        answers = [
+            {"prompt": chat("user", text(12, other)),
+             "completion": chat("assistant", word + text(9, other)), "label": word == "yes "}
+            for i in range(n)
+            for word in [other.choice(["yes ", "no "])]
+        ]  # fmt: skip
         empty_sft = pa.Table.from_pylist(sft or [_example()]).slice(0, n)
         empty_pairs = pa.Table.from_pylist(pairs or [_pair()]).slice(0, n)
+        kto = pa.Table.from_pylist(answers or [_example() | {"label": True}]).slice(0, n)
+        pq.write_table(kto, folder / f"kto_{part}.parquet")
         pq.write_table(empty_sft, folder / f"sft_{part}.parquet")
         pq.write_table(empty_pairs, folder / f"preference_{part}.parquet")
     return Folder(folder)

@@ -108,8 +108,9 @@ def test_plan_reads_the_tokenizer_as_training_does(loop, monkeypatch):
     loop.pipeline().run("build")
     asked = []
     monkeypatch.setattr("tuneloop.train.setup.load_tokenizer", asked.append)
-    monkeypatch.setattr("tuneloop.train.rows.read_rows", lambda *_: [])
-    monkeypatch.setattr("tuneloop.train.rows.render", lambda *_, **__: [])
+    monkeypatch.setattr("tuneloop.train.templates.check_template", lambda *_: None)
+    monkeypatch.setattr("tuneloop.train.encode.read_rows", lambda *_: [])
+    monkeypatch.setattr("tuneloop.train.encode.render", lambda *_, **__: [])
     monkeypatch.setattr(plan, "_training", TRAINING)
     assert plan.make_plan(loop.pipeline())["sft"] == {"n_rows": 0, "dropped": {}}
     assert {base.digest for base in asked} == {"b" * 64}  # the base, with its trust_remote_code

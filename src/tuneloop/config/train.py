@@ -55,6 +55,11 @@ class DpoConfig(TrainerConfig):
     discopop_tau: float = Field(default=0.05, gt=0)
     """Temperature at which `discopop` goes from one of its two losses to the other."""
 
+    @property
+    def weights(self) -> list[float]:
+        """One weight per loss."""
+        return self.loss_weights or [1.0] * len(self.loss_type)
+
     def conflicts(self) -> Iterator[Conflict]:
         """Losses and their knobs fit together."""
         yield from super().conflicts()

@@ -33,7 +33,7 @@ class LoraConfig(Section):
     """Dropout on the adapter's input."""
     target_modules: Annotated[list[str] | str, AfterValidator(_targets)] = "all-linear"
     """Which layers get an adapter: `all-linear`, a list of their last names (`[q_proj, v_proj]`),
-    or a pattern that a layer's whole name matches (`.*layers\\.[0-9]\\.mlp.*`)."""
+    or a pattern that a layer's whole name matches (`.*self_attn\\.(q|v)_proj`)."""
     modules_to_save: list[str] = Field(default_factory=list)
     """Layers trained whole and kept with the adapter, such as `embed_tokens` for new tokens; vLLM
     serves none, so the adapter is merged."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from tuneloop.config.trainer import LoraConfig
+from tuneloop.errors import TrainingError
 from tuneloop.runtime.weights import ResolvedModel
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -17,8 +19,8 @@ MOVES_BASE = ("pissa", "olora")
 
 def peft_config(config: LoraConfig, start: Path | None = None) -> Any:
     """Return the PEFT config of a fresh adapter, or of the one saved in `start`."""
+    from peft import EvaConfig, PeftConfig
     from peft import LoraConfig as PeftLoraConfig
-    from peft import PeftConfig
 
     if start is not None:
         saved = PeftConfig.from_pretrained(str(start))
@@ -33,8 +35,46 @@ def peft_config(config: LoraConfig, start: Path | None = None) -> Any:
         target_modules=config.target_modules,
         modules_to_save=config.modules_to_save or None,
         init_lora_weights=True if config.init == "default" else config.init,
+        # Ranks as asked for: with rho above 1 EVA moves them between layers.
+        eva_config=EvaConfig(rho=1.0) if config.init == "eva" else None,
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
+    )
+
+
+def check_targets(model: Any, config: LoraConfig) -> None:
+    """Raise TrainingError where layers are named that the model lacks or PEFT cannot adapt."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    layers = dict(model.named_modules())
+    targets, places = config.target_modules, "lora.target_modules"
+    if isinstance(targets, str) and targets != "all-linear":
+        found = {name: layer for name, layer in layers.items() if re.fullmatch(targets, name)}
+        kinds = (torch.nn.Linear, torch.nn.Embedding, Conv1D)
+        wrong = [name for name, layer in found.items() if not isinstance(layer, kinds)]
+        if not found:
+            raise _no_such_layer(places, targets, layers)
+        if wrong:
+            raise TrainingError(
+                f"the pattern {targets!r} matches {wrong[0]}, which is no linear layer",
+                where=places,
+                hint=r"let it end in the layers' own names, as in .*mlp\.(up|down)_proj",
+            )
+    elif isinstance(targets, list):
+        for target in targets:
+            if not any(f".{name}".endswith(f".{target}") for name in layers):
+                raise _no_such_layer(places, target, layers)
+    for target in config.modules_to_save:
+        if not any(f".{name}".endswith(f".{target}") for name in layers):
+            raise _no_such_layer("lora.modules_to_save", target, layers)
+
+
+def _no_such_layer(where: str, wanted: str, layers: dict[str, Any]) -> TrainingError:
+    last = sorted({name.rpartition(".")[2] for name in layers if name})
+    names = [name for name in last if not name.isdigit()]
+    return TrainingError(
+        f"the model has no layer {wanted!r}", where=where, hint=f"its layers: {', '.join(names)}"
     )
 
 
@@ -54,6 +94,19 @@ def load_adapter_weights(model: Any, folder: Path) -> None:
     missing = [key for key in result.missing_keys if "lora_" in key]
     if missing or result.unexpected_keys:
         raise ValueError(f"adapter does not fit: missing {missing}, {result.unexpected_keys}")
+
+
+def init_by_data(model: Any, batches: list[dict[str, Any]]) -> None:
+    """Initialise an EVA adapter: each layer's A by what comes into it on these batches.
+
+    B is zero, so the model answers as before.
+    """
+    from peft import initialize_lora_eva_weights
+
+    inputs = [{k: batch[k] for k in ("input_ids", "attention_mask")} for batch in batches]
+    initialize_lora_eva_weights(
+        model, dataloader=inputs, gather_distributed_inputs=False, show_progress_bar=False
+    )
 
 
 def save_start(model: Any, folder: Path) -> None:
@@ -83,6 +136,8 @@ def save_adapter(model: Any, folder: Path, *, base: ResolvedModel, start: Path |
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = f"sha256:{base.digest}"
     config["revision"] = None
+    config["init_lora_weights"] = True  # it is made; nothing that loads it should make it again
+    config["eva_config"] = None
     for key in ("target_modules", "modules_to_save", "exclude_modules"):
         if isinstance(config.get(key), list):  # sets in memory: their order is by chance
             config[key] = sorted(config[key])

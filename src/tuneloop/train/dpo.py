@@ -2,63 +2,81 @@
 
 from __future__ import annotations
 
-from trl import DPOConfig
+from typing import Any
 
-from tuneloop.artefacts.digest import digest_file
+import torch
+from trl import DPOConfig, DPOTrainer
+
 from tuneloop.artefacts.stage import StageContext, StageOutput
 from tuneloop.config.train import DpoConfig, TrackingConfig
-from tuneloop.train import distributed, session
-from tuneloop.train.adapter import WEIGHTS, peft_config
+from tuneloop.train import session
 from tuneloop.train.inputs import TrainInputs
+from tuneloop.train.losses import Knobs, Pairs, preference_loss
+from tuneloop.train.opening import open_run
 from tuneloop.train.reference import add_reference
-from tuneloop.train.rows import need_rows, preference_rows, read_rows
-from tuneloop.train.setup import arguments, dataset, load_base, load_tokenizer, make_run, ordered
-from tuneloop.train.trainers import DpoTrainer
-
-COLUMNS = ["prompt", "chosen", "rejected"]
+from tuneloop.train.setup import arguments, dataset, load_base, ordered
+from tuneloop.train.trainers import ReferenceTrainer
 
 
 def train_dpo(
     inputs: TrainInputs, config: DpoConfig, tracking: TrackingConfig, context: StageContext
 ) -> StageOutput:
     """Train, save and return; see `tuneloop.train.stage.dpo`."""
-    examples, base, start = inputs.examples, inputs.base, inputs.start
-    distributed.join()
-    tokenizer = load_tokenizer(base)
-    rows = read_rows(examples.path("preference_train.parquet"), COLUMNS)
-    tokens = preference_rows(rows, tokenizer, max_length=config.max_length)
-    need_rows(tokens, where="dpo", max_length=config.max_length)
-    rows = read_rows(examples.path("preference_validation.parquet"), COLUMNS)
-    validation = preference_rows(rows, tokenizer, max_length=config.max_length)
-    validation = validation.sample(config.max_validation_rows, seed=context.seed)
-    run = make_run("dpo", base, config, tracking, context, (tokens, validation))
-    from_folder = start.path(f"adapter/{WEIGHTS}").parent if start else None
-
+    run, tokens, validation = open_run("dpo", inputs, config, tracking, context)
     with session.tracking(run):
         trainer = DpoTrainer(
             model=load_base(run),
-            args=arguments(
-                run,
-                DPOConfig,
-                beta=config.beta,
-                loss_type=list(config.loss_type),
-                loss_weights=config.loss_weights,
-                label_smoothing=config.label_smoothing,
-            ),
+            args=arguments(run, DPOConfig),
             train_dataset=dataset(tokens),
             eval_dataset=dataset(validation),
-            processing_class=tokenizer,
+            processing_class=run.tokenizer,
             # The base with an adapter of the right shape, not a loaded PeftModel: TRL would add
             # a second adapter `ref`, which its resume then mistakes for the policy.
-            peft_config=peft_config(config.lora, from_folder),
+            peft_config=run.peft_config(),
         )
-        begun = session.keep_beginning(trainer, run)
-        trainer.speed_up(start=from_folder)
-        weights = base.digest + (digest_file(from_folder / WEIGHTS) if from_folder else "")
+        trainer.losses = dict(zip(config.loss_type, config.weights, strict=True))
+        trainer.knobs = Knobs(config.beta, config.label_smoothing, config.discopop_tau)
+        begun = session.begin(trainer, run)
         for part in (tokens, validation):
-            add_reference(
-                trainer, part, weights=weights, work=context.work, progress=context.progress
-            )
+            add_reference(trainer, part, weights=run.start_digest, work=run.work,
+                          progress=context.progress)  # fmt: skip
         trainer.use_reference(ordered(run, tokens), dataset(validation))
         watcher = session.fit(trainer, run, tokens, context.progress)
         return session.finish(trainer, run, tokens, watcher, begun)
+
+
+class DpoTrainer(ReferenceTrainer, DPOTrainer):  # type: ignore[misc]  # untyped library
+    """DPO against log-probabilities of the reference that were computed once, up front."""
+
+    reference_columns = ("ref_chosen_logps", "ref_rejected_logps")
+    losses: dict[str, float]
+    knobs: Knobs
+
+    def pairs(self, model: Any, inputs: dict[str, Any]) -> tuple[Pairs, torch.Tensor | None]:
+        """Return the pairs of a batch, chosen answers in its first half, and the router's loss."""
+        tokens = self.answers(model, inputs)
+        chosen, rejected = tokens.sums().chunk(2)
+        n_chosen, n_rejected = tokens.counts().chunk(2)
+        pairs = Pairs(
+            chosen=chosen, rejected=rejected,
+            ref_chosen=inputs["ref_chosen_logps"], ref_rejected=inputs["ref_rejected_logps"],
+            n_chosen=n_chosen, n_rejected=n_rejected, weights=inputs.get("weight"),
+        )  # fmt: skip
+        return pairs, tokens.router_loss
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:  # fmt: skip
+        """Return the mean loss of the pairs."""
+        pairs, router_loss = self.pairs(model, inputs)
+        loss = preference_loss(pairs, self.losses, self.knobs)
+        margin = self.knobs.beta * pairs.margin
+        self.note(**{"rewards/margins": margin, "rewards/accuracies": (margin > 0).float()})
+        return loss if router_loss is None else loss + router_loss
+
+    def validation_sums(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Return the summed loss over pairs, how many rank their answers right, and how many."""
+        pairs, _ = self.pairs(self.model, inputs)
+        loss, n = preference_loss(pairs, self.losses, self.knobs), len(pairs.chosen)
+        return {"loss": loss * n, "accuracy": (pairs.margin > 0).sum(), "n": n}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from tuneloop.train.rows import IGNORED, TokenRows
+from tuneloop.train.rows import TokenRows, n_learned
 
 # A token costs two FLOP a weight forward and two for the gradient by the activations; the
 # gradient by the weights costs two more, for those that are trained.
@@ -100,7 +100,7 @@ class Meter:
 
 def token_counts(tokens: TokenRows, order: Sequence[int]) -> tuple[list[int], list[int]]:
     """Return the (real, loss-bearing) tokens of rows in an order."""
-    lengths, bearing = tokens.lengths, [_bearing(row) for row in tokens.rows]
+    lengths, bearing = tokens.lengths, [n_learned(row) for row in tokens.rows]
     return [lengths[row] for row in order], [bearing[row] for row in order]
 
 
@@ -128,13 +128,6 @@ def memory_gib() -> float:
     from tuneloop.runtime.environment import peak_memory_gib
 
     return peak_memory_gib()
-
-
-def _bearing(row: dict[str, Any]) -> int:
-    if "labels" in row:
-        return sum(label != IGNORED for label in row["labels"])
-    return sum(len(row[name]) for name in ("chosen_ids", "rejected_ids", "completion_ids")
-               if name in row)  # fmt: skip
 
 
 def _weights_of(parameter: Any) -> int:

@@ -11,23 +11,21 @@ from tuneloop.train import distributed
 if TYPE_CHECKING:
     from tuneloop.artefacts.stage import Progress
     from tuneloop.train.rows import TokenRows
-    from tuneloop.train.trainers import DpoTrainer
-
-COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
+    from tuneloop.train.trainers import ReferenceTrainer
 
 
 def add_reference(
-    trainer: DpoTrainer, tokens: TokenRows, *, weights: str, work: Path, progress: Progress
+    trainer: ReferenceTrainer, tokens: TokenRows, *, weights: str, work: Path, progress: Progress
 ) -> None:
-    """Give each row the reference's log-probabilities of both answers.
+    """Give each row the reference's log-probabilities of its answers.
 
-    Before its first step the policy is the reference: the SFT adapter it starts from, or the
-    base under a fresh adapter. So no second model and no second adapter is needed, and none can
+    Before its first step the policy is the reference: the adapter or model it starts from, or
+    the base under a fresh adapter. So no second model and no second adapter is needed, and none can
     be mixed up on resuming.
 
     Args:
         trainer: Prepared, not yet trained nor resumed.
-        tokens: Gets two columns more.
+        tokens: Gets the trainer's `reference_columns`.
         weights: Digest of what the reference is.
         work: Where they are kept, by data and weights, so that a killed run finds them again.
         progress: Shows how far it is.
@@ -46,11 +44,11 @@ def add_reference(
             save_file({"logps": logps}, partial)
             partial.replace(path)
     for row, values in zip(tokens.rows, logps, strict=True):
-        row.update(zip(COLUMNS, map(float, values), strict=True))
+        row.update(zip(trainer.reference_columns, map(float, values), strict=True))
 
 
-def _log_probs(trainer: DpoTrainer, tokens: TokenRows, progress: Progress) -> list[Any]:
-    """Return (chosen, rejected) log-probabilities of every row, by row."""
+def _log_probs(trainer: ReferenceTrainer, tokens: TokenRows, progress: Progress) -> list[Any]:
+    """Return the log-probabilities of every row's answers, by row."""
     import torch
 
     size = trainer.args.per_device_eval_batch_size
@@ -59,12 +57,11 @@ def _log_probs(trainer: DpoTrainer, tokens: TokenRows, progress: Progress) -> li
     mine = batches[distributed.rank() :: distributed.world_size()]
     progress.start("reference log-probabilities", total=len(mine))
     trainer.model.eval()
-    found: list[tuple[int, float, float]] = []
+    found: list[tuple[int, list[float]]] = []
     for batch in mine:
         inputs = trainer._prepare_inputs(trainer.data_collator([tokens.rows[i] for i in batch]))
         with torch.no_grad():
-            chosen, rejected = trainer.reference_log_probs(inputs)
-        found += zip(batch, chosen.tolist(), rejected.tolist(), strict=True)
+            found += zip(batch, trainer.reference_log_probs(inputs).tolist(), strict=True)
         progress.advance()
     progress.done()
-    return [values for _, *values in sorted(distributed.gather(found))]
+    return [values for _, values in sorted(distributed.gather(found))]

@@ -1,22 +1,29 @@
-"""Rows as tokens: the chat template applied, the answer marked, what does not fit counted."""
+"""Rows as tokens: what a training stage reads, how long, how heavy, and what was left out."""
 
 from __future__ import annotations
 
-import bisect
 import random
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from tuneloop.artefacts.manifest import Counts
 from tuneloop.errors import TrainingError
-from tuneloop.train.chats import Messages, as_message, as_tools, render, without_calls
+from tuneloop.train.chats import as_message
 
 IGNORED = -100
-ABOUT = ("tools", "loss_on", "reasoning", "weight", "row_id")
+MEND = {
+    "too_long": "raise max_length, which cuts nothing and drops what does not fit",
+    "tool_calls_not_rendered": "the chat template leaves tool calls out: see model.chat_template",
+    "same_answers": "a pair needs two different answers",
+}
+"""By reason why rows are left out: what to do about it."""
+ABOUT = ("tools", "loss_on", "reasoning", "weight", "label", "row_id")
 """Columns beside the messages that say how a row is trained on; older sets lack some."""
+
+_ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids")
 
 Row = dict[str, Any]
 """The named message columns, and of `ABOUT` what its file has."""
@@ -26,34 +33,60 @@ Row = dict[str, Any]
 class TokenRows:
     """Tokenised rows that fit, and what happened to the others.
 
-    SFT rows hold `input_ids` and `labels` (-100 on the prompt); preference rows hold
-    `prompt_ids`, `chosen_ids` and `rejected_ids`. `weights` and `ids` are the rows' own.
+    SFT rows hold `input_ids` and `labels` (-100 on the prompt); preference rows `prompt_ids`,
+    `chosen_ids` and `rejected_ids`; KTO rows `prompt_ids`, `completion_ids` and `label`.
+    `weights` and `ids` are the rows' own.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    """What happened to parts of rows."""
+    refusal: str = ""
+    """What the chat template said against the first row it refused."""
     n_in: int = 0
 
     @property
     def lengths(self) -> list[int]:
         """Tokens of each row; of a pair, both answers with their prompt."""
-        return [
-            len(row["input_ids"])
-            if "input_ids" in row
-            else 2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"])
-            for row in self.rows
-        ]
+        return [sum(_sequences(row)) for row in self.rows]
 
     @property
     def longest(self) -> int:
         """Tokens of the longest sequence the model sees."""
-        return max(
-            len(row["input_ids"])
-            if "input_ids" in row
-            else len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
-            for row in self.rows
+        return max(max(_sequences(row)) for row in self.rows)
+
+    def keep(self, ids: dict[str, Any], row: Row) -> None:
+        """Take a row's tokens, with its weight and its id."""
+        self.rows.append(ids)
+        weight = row.get("weight")
+        self.weights.append(1.0 if weight is None else float(weight))
+        self.ids.append(row.get("row_id"))
+
+    def drop(self, reason: str) -> None:
+        """Count a row as left out."""
+        self.dropped[reason] += 1
+
+    def relative_weights(self) -> list[float] | None:
+        """Return the weights over their mean, in SFT the mean over learned tokens.
+
+        So a weight says how much more than others a row counts, and the learning rate means what
+        it means without weights. None where all are equal.
+        """
+        if len(set(self.weights)) < 2:
+            return None
+        sizes = [n_learned(row) if "labels" in row else 1 for row in self.rows]
+        total = sum(w * n for w, n in zip(self.weights, sizes, strict=True))
+        return [w * sum(sizes) / total for w in self.weights]
+
+    def dropped_said(self) -> str:
+        """Return what was left out and what to do about it, in words."""
+        mend = MEND | ({"refused_by_template": f"it says: {self.refusal}"} if self.refusal else {})
+        return "; ".join(
+            f"{n:,} {reason}{f' ({mend[reason]})' if reason in mend else ''}"
+            for reason, n in sorted(self.dropped.items())
         )
 
     def sample(self, n: int | None, *, seed: int) -> TokenRows:
@@ -85,68 +118,33 @@ def read_rows(path: Path, columns: list[str]) -> list[Row]:
     ]
 
 
-def sft_rows(rows: list[Row], tokenizer: Any, *, max_length: int) -> TokenRows:
-    """Tokenise (prompt, completion) rows; the loss is on the completion only, or where it says.
-
-    `loss_on: all` adds the assistant's earlier turns, `reasoning: mask` takes the reasoning
-    before the answer away.
-
-    Raises:
-        TrainingError: if the chat template leaves no token of an answer to learn from.
-    """
-    result = TokenRows(n_in=len(rows))
-    kept = _that_say_something(rows, ("completion",), tokenizer, result)
-    prompts = render(tokenizer, [(r["prompt"], as_tools(r)) for r in kept], prompt=True)
-    wholes = render(tokenizer, [(r["prompt"] + r["completion"], as_tools(r)) for r in kept])
-    for row, prompt, whole in zip(kept, prompts, wholes, strict=True):
-        start = _common_prefix(prompt, whole)
-        if start == len(whole):
-            raise _all_masked()
-        if len(whole) > max_length:
-            _drop(result, "too_long", 1)
-            continue
-        labels = [IGNORED] * start + whole[start:]
-        for begin, end in _earlier_turns(row, whole, tokenizer):
-            labels[begin:end] = whole[begin:end]
-        if row.get("reasoning") == "mask" and row["completion"][0].get("reasoning_content"):
-            end = _end_of_reasoning(row, whole, tokenizer)
-            labels[start:end] = [IGNORED] * (end - start)
-        result.rows.append({"input_ids": whole, "labels": labels})
-        result.weights.append(float(row.get("weight") or 1.0))
-        result.ids.append(row.get("row_id"))
-    return result
+def n_learned(row: dict[str, Any]) -> int:
+    """Return how many tokens of a row bear loss."""
+    if "labels" in row:
+        return sum(label != IGNORED for label in row["labels"])
+    return sum(len(row[name]) for name in _ANSWERS if name in row)
 
 
-def preference_rows(rows: list[Row], tokenizer: Any, *, max_length: int) -> TokenRows:
-    """Tokenise (prompt, chosen, rejected) rows; a pair with one answer too long is dropped.
+def decoded(row: dict[str, Any], tokenizer: Any) -> list[tuple[str, str]]:
+    """Return a row as text in pieces: what is masked, and what is learned, in their order."""
+    if "labels" not in row:
+        prompt = ("masked", tokenizer.decode(row["prompt_ids"]))
+        return [prompt, *((name.removesuffix("_ids"), tokenizer.decode(row[name]))
+                          for name in _ANSWERS if name in row)]  # fmt: skip
+    pieces = groupby(
+        zip(row["input_ids"], row["labels"], strict=True), key=lambda pair: pair[1] != IGNORED
+    )
+    return [
+        ("learned" if learned else "masked", tokenizer.decode([token for token, _ in pairs]))
+        for learned, pairs in pieces
+    ]
 
-    Raises:
-        TrainingError: if the chat template leaves no token of an answer to learn from.
-    """
-    result = TokenRows(n_in=len(rows))
-    kept = _that_say_something(rows, ("chosen", "rejected"), tokenizer, result)
-    prompts = render(tokenizer, [(r["prompt"], as_tools(r)) for r in kept], prompt=True)
-    chosen = render(tokenizer, [(r["prompt"] + r["chosen"], as_tools(r)) for r in kept])
-    rejected = render(tokenizer, [(r["prompt"] + r["rejected"], as_tools(r)) for r in kept])
-    for row, prompt, good, bad in zip(kept, prompts, chosen, rejected, strict=True):
-        start = min(_common_prefix(prompt, good), _common_prefix(prompt, bad))
-        if start in (len(good), len(bad)):
-            raise _all_masked()
-        if good == bad:
-            _drop(result, "same_answers", 1)
-        elif max(len(good), len(bad)) > max_length:
-            _drop(result, "too_long", 1)
-        else:
-            result.rows.append(
-                {
-                    "prompt_ids": good[:start],
-                    "chosen_ids": good[start:],
-                    "rejected_ids": bad[start:],
-                }
-            )
-            result.weights.append(float(row.get("weight") or 1.0))
-            result.ids.append(row.get("row_id"))
-    return result
+
+def _sequences(row: dict[str, Any]) -> list[int]:
+    """Return the lengths of the sequences the model sees of a row."""
+    if "input_ids" in row:
+        return [len(row["input_ids"])]
+    return [len(row["prompt_ids"]) + len(row[name]) for name in _ANSWERS if name in row]
 
 
 def need_rows(tokens: TokenRows, *, where: str, max_length: int) -> None:
@@ -156,87 +154,6 @@ def need_rows(tokens: TokenRows, *, where: str, max_length: int) -> None:
     if tokens.n_in == 0:
         hint = "the build stage made no such rows: look at its summary, or switch this stage off"
     else:
-        dropped = ", ".join(f"{n} {reason}" for reason, n in sorted(tokens.dropped.items()))
-        hint = f"all {tokens.n_in} rows were dropped ({dropped}); raise max_length ({max_length})?"
+        hint = f"all {tokens.n_in} rows were dropped: {tokens.dropped_said()}"
+        hint += f"; max_length is {max_length}" if tokens.dropped["too_long"] else ""
     raise TrainingError("the training set is empty", where=where, hint=hint)
-
-
-def _drop(result: TokenRows, reason: str, n: int) -> None:
-    if n:
-        result.dropped[reason] += n
-
-
-def _that_say_something(
-    rows: list[Row], sides: tuple[str, ...], tokenizer: Any, result: TokenRows
-) -> list[Row]:
-    """Return the rows with an answer on each side that the chat template shows; count the rest.
-
-    Many templates leave tool calls out in silence: the row would teach to answer nothing.
-    """
-    kept = []
-    for row in rows:
-        if not all(_says_something(row[side]) for side in sides):
-            _drop(result, "empty", 1)
-        elif any(_calls_are_lost(row, side, tokenizer) for side in sides):
-            _drop(result, "tool_calls_not_rendered", 1)
-        else:
-            kept.append(row)
-    return kept
-
-
-def _says_something(messages: Messages) -> bool:
-    return any(str(m["content"]).strip() or m.get("tool_calls") for m in messages)
-
-
-def _calls_are_lost(row: Row, side: str, tokenizer: Any) -> bool:
-    if not any(m.get("tool_calls") for m in row[side]):
-        return False
-    chat, tools = row["prompt"] + row[side], as_tools(row)
-    bare = row["prompt"] + without_calls(row[side])
-    whole, less = render(tokenizer, [(chat, tools), (bare, tools)])
-    return whole == less
-
-
-def _earlier_turns(row: Row, whole: list[int], tokenizer: Any) -> Iterator[tuple[int, int]]:
-    """Yield where the assistant's turns of a prompt lie in its tokens, for `loss_on: all`.
-
-    A template that shows earlier turns otherwise than the last one (without their reasoning)
-    gives other tokens; what they do not share with the row is left alone.
-    """
-    if row.get("loss_on") != "all":
-        return
-    for i, message in enumerate(row["prompt"]):
-        if message["role"] == "assistant":
-            before, tools = row["prompt"][:i], as_tools(row)
-            (start,) = render(tokenizer, [(before, tools)], prompt=True)
-            (end,) = render(tokenizer, [([*before, message], tools)])
-            if whole[: len(start)] == start:
-                yield len(start), _common_prefix(end, whole)
-
-
-def _end_of_reasoning(row: Row, whole: list[int], tokenizer: Any) -> int:
-    """Return the token at which the answer after the reasoning begins."""
-    answer = str(row["completion"][0]["content"])
-    place = tokenizer.decode(whole).rfind(answer) if answer.strip() else -1
-    if place < 0:
-        return len(whole)
-    # By text, since "\n" before a word and at an end are different tokens.
-    return bisect.bisect_left(
-        range(len(whole)), place, key=lambda n: len(tokenizer.decode(whole[:n]))
-    )
-
-
-def _common_prefix(left: list[int], right: list[int]) -> int:
-    for position, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return position
-    return min(len(left), len(right))
-
-
-def _all_masked() -> TrainingError:
-    return TrainingError(
-        "the loss mask of an answer is empty: its row is the same with and without the answer",
-        where="chat template",
-        hint="the model's chat template leaves assistant messages out; use a model whose "
-        "template renders them",
-    )

@@ -1,4 +1,4 @@
-"""One training run from its trainer to its files, shared by SFT and DPO."""
+"""One training run from its trainer to its files, shared by SFT, DPO and KTO."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerState
 
 from tuneloop.artefacts.stage import Progress, StageOutput
 from tuneloop.runtime.roofline import gemm_flops_per_s
-from tuneloop.runtime.weights import merged_folder
 from tuneloop.train import checkpoints, distributed
-from tuneloop.train.adapter import (
-    MOVES_BASE,
-    WEIGHTS,
-    save_adapter,
-    save_start,
-    servable_as_adapter,
-)
+from tuneloop.train.adapter import CONFIG, MOVES_BASE, init_by_data, save_start, servable_as_adapter
 from tuneloop.train.callback import Watcher, history
 from tuneloop.train.disk import full_disk_said
 from tuneloop.train.guard import BadStep, Guard, stop_with_batch
 from tuneloop.train.meter import Meter, flop_per_token, token_counts
+from tuneloop.train.result import result_files
 from tuneloop.train.rows import TokenRows
 from tuneloop.train.setup import Run
 from tuneloop.train.tracking import tracked
+
+EVA_ROWS = 256
+"""Rows that EVA looks at; its paper used some hundred."""
 
 
 def fit(trainer: Any, run: Run, tokens: TokenRows, progress: Progress) -> Watcher:
@@ -94,9 +91,28 @@ def _meter(trainer: Any, run: Run, tokens: TokenRows) -> Meter:
     )
 
 
-def keep_beginning(trainer: Any, run: Run) -> Path | None:
-    """Return the folder with the adapter as it began, where saving it needs that."""
-    if trainer.model.peft_config["default"].init_lora_weights not in MOVES_BASE:
+def begin(trainer: Any, run: Run) -> Path | None:
+    """Prepare a trainer's model; return the folder with the adapter as it began, where needed.
+
+    Saving an adapter that moved the base needs what it began with.
+    """
+    folder = _keep_beginning(trainer, run)
+    trainer.lr_ratio_b = run.config.lr_ratio_b
+    trainer.speed_up(start=run.start)
+    return folder
+
+
+def _keep_beginning(trainer: Any, run: Run) -> Path | None:
+    if run.config.adapter == "full":
+        return None
+    init = trainer.model.peft_config["default"].init_lora_weights
+    if init == "eva":
+        rows, size = list(trainer.train_dataset)[:EVA_ROWS], run.config.micro_batch_size
+        batches = [rows[i : i + size] for i in range(0, len(rows), size)]
+        init_by_data(
+            trainer.model, [trainer._prepare_inputs(trainer.data_collator(b)) for b in batches]
+        )
+    if init not in MOVES_BASE:
         return None
     folder = run.work / "start"
     if distributed.is_main_process():
@@ -108,11 +124,9 @@ def keep_beginning(trainer: Any, run: Run) -> Path | None:
 def finish(
     trainer: Any, run: Run, tokens: TokenRows, watcher: Watcher, start: Path | None
 ) -> StageOutput:
-    """Write adapter, history and, where wanted or needed, the merged model."""
-    adapter, history_path = run.work / "adapter", run.work / "history.json"
-    state = trainer.state
+    """Write the weights and the history."""
+    history_path, state = run.work / "history.json", trainer.state
     if distributed.is_main_process():
-        save_adapter(trainer.model, adapter, base=run.base, start=start)
         curves = history(state.log_history)
         n_rows = state.global_step * run.config.global_batch_size
         facts = {
@@ -126,12 +140,9 @@ def finish(
         }
         text = json.dumps(curves | facts, indent=1)
         history_path.write_text(text + "\n", encoding="utf-8")
-    distributed.barrier()
-    files = {f"adapter/{p.name}": p for p in sorted(adapter.iterdir()) if p.is_file()}
-    files["history.json"] = history_path
-    servable = servable_as_adapter(adapter)
-    if run.config.merge or not servable:
-        files |= _merged(run, adapter)
+    files = result_files(trainer, run, start) | {"history.json": history_path}
+    adapter = files.get(f"adapter/{CONFIG}")
+    servable = adapter is not None and servable_as_adapter(adapter.parent)
     details = _details(trainer, run, tokens, watcher) | {"servable_as_adapter": servable}
     return StageOutput(files=files, counts=tokens.counts(), details=details)
 
@@ -144,17 +155,6 @@ def tracking(run: Run) -> Iterator[None]:
         return
     with tracked(run.tracking, run.work):
         yield
-
-
-def _merged(run: Run, adapter: Path) -> dict[str, Path]:
-    from tuneloop.artefacts.digest import digest_file
-
-    target = run.work
-    if distributed.is_main_process():
-        merged_folder(run.base, adapter, digest_file(adapter / WEIGHTS), target)
-    distributed.barrier()
-    folder = merged_folder(run.base, adapter, digest_file(adapter / WEIGHTS), target)
-    return {f"merged/{p.name}": p for p in sorted(folder.iterdir()) if p.is_file()}
 
 
 def _details(trainer: Any, run: Run, tokens: TokenRows, watcher: Watcher) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuneloop.artefacts.digest import digest_file
 from tuneloop.artefacts.stage import StageContext
 from tuneloop.config.train import TrackingConfig
 from tuneloop.config.trainer import TrainerConfig
@@ -16,6 +18,7 @@ from tuneloop.errors import TrainingError
 from tuneloop.runtime.hardware import Precision, device, pick_precision
 from tuneloop.runtime.weights import ResolvedModel
 from tuneloop.train import distributed
+from tuneloop.train.adapter import WEIGHTS, check_targets, peft_config
 from tuneloop.train.order import batch_order, n_steps
 from tuneloop.train.rows import TokenRows
 
@@ -49,6 +52,11 @@ class Run:
     validates: bool
     data: str
     """Digest over the tokenised rows."""
+    tokenizer: Any = None
+    start: Path | None = None
+    """Folder of the adapter that training goes on with."""
+    leaves_model: bool = False
+    """Whether it leaves a whole model, not an adapter on `base`."""
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -69,6 +77,25 @@ class Run:
             steps=self.steps,
             seed=self.seed,
         )
+
+    @property
+    def start_digest(self) -> str:
+        """What the weights training starts from are: the reference of DPO and KTO."""
+        return self.base.digest + (digest_file(self.start / WEIGHTS) if self.start else "")
+
+    @property
+    def trains_base_layers(self) -> bool:
+        """Whether whole layers are trained, which are in float32."""
+        return self.config.adapter == "full" or bool(self.config.lora.modules_to_save)
+
+    def peft_config(self) -> Any:
+        """Return PEFT's config of the adapter; None where every weight is trained."""
+        return None if self.config.adapter == "full" else peft_config(self.config.lora, self.start)
+
+    def weighted(self, tokens: TokenRows, order: Sequence[int]) -> list[dict[str, float]]:
+        """Return what each row of an order counts, as `weight`; nothing where all are equal."""
+        weights = tokens.relative_weights() if self.config.use_weights else None
+        return [{"weight": weights[row]} if weights else {} for row in order]
 
     def row_tokens(self, tokens: TokenRows) -> list[int]:
         """Return the tokens of each row in that order."""
@@ -145,8 +172,11 @@ def dataset(tokens: TokenRows) -> Any:
 
 
 def ordered(run: Run, tokens: TokenRows) -> Any:
-    """Return the rows of the whole run in the order they are trained on."""
-    return dataset(tokens).select(run.order(tokens))
+    """Return the rows of the whole run in the order they are trained on, with their weights."""
+    order = run.order(tokens)
+    weights = run.weighted(tokens, order)
+    rows = [tokens.rows[row] | extra for row, extra in zip(order, weights, strict=True)]
+    return dataset(replace(tokens, rows=rows))
 
 
 def load_tokenizer(base: ResolvedModel) -> Any:
@@ -160,11 +190,15 @@ def load_tokenizer(base: ResolvedModel) -> Any:
 
 
 def load_base(run: Run) -> Any:
-    """Return the frozen base in the run's precision, in 4 bit for QLoRA."""
+    """Return the frozen base in the run's precision, in 4 bit for QLoRA.
+
+    Where every weight is trained, in float32, computing in bfloat16 under autocast.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
-    dtype = torch.bfloat16 if run.precision == "bf16" else torch.float32
+    full = run.config.adapter == "full"
+    dtype = torch.bfloat16 if run.precision == "bf16" and not full else torch.float32
     kwargs: dict[str, Any] = {}
     if device() == "cpu" and run.longest <= EAGER_ATTENTION_TOKENS:
         kwargs["attn_implementation"] = "eager"
@@ -179,7 +213,9 @@ def load_base(run: Run) -> Any:
         # rounds their scales to bf16: the base would change in the middle of a run.
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
-    model.requires_grad_(False)
+    model.requires_grad_(full)
+    if not full and run.start is None:
+        check_targets(model, run.config.lora)
     return model
 
 
@@ -188,6 +224,8 @@ def arguments(run: Run, cls: Any, **own: Any) -> Any:
     config, on_cpu = run.config, device() == "cpu"
     if config.deterministic and not on_cpu:
         _use_deterministic_kernels()
+    if config.optimiser == "paged_adamw_8bit" and not on_cpu:
+        own["optim"] = config.optimiser
     stops_early = config.early_stopping_patience is not None
     args = cls(
         output_dir=str(run.checkpoints),
@@ -215,7 +253,8 @@ def arguments(run: Run, cls: Any, **own: Any) -> Any:
         greater_is_better=False if stops_early else None,
         restore_callback_states_from_checkpoint=True,
         gradient_checkpointing=config.gradient_checkpointing,
-        bf16=False,  # the base is in bf16 itself; autocast would cast every input again
+        # A frozen base is in bf16 itself; autocast would cast every input again.
+        bf16=run.precision == "bf16" and run.trains_base_layers,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
         dataloader_num_workers=config.dataloader_workers,
@@ -228,6 +267,7 @@ def arguments(run: Run, cls: Any, **own: Any) -> Any:
         project=run.tracking.project,
         trackio_static_space_id=False,  # nothing is published unasked
         disable_tqdm=True,
+        remove_unused_columns=False,  # there are none, and TRL knows no weights
         max_length=None,  # rows that are too long were dropped, none is cut
         **own,
     )

@@ -1,22 +1,20 @@
 """TRL's trainers, thinned: what is slow on small machines or wrong on resuming is replaced.
 
-Shared by both (`FastTrainer`): loss-bearing positions only in the LM head, fused LoRA layers,
-an exact validation loss that does not depend on the number of processes, checkpoints that are
-marked complete, and no telemetry.
+What the trainers of `sft.py`, `dpo.py` and `kto.py` share: loss-bearing positions only in the LM
+head, fused LoRA layers, an exact validation loss that does not depend on the number of processes,
+checkpoints that are marked complete, and no telemetry.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from transformers import Trainer
-from trl import DPOTrainer, SFTTrainer
-from trl.trainer.utils import FusedCausalLMOutput
 
 from tuneloop.artefacts.digest import digest_file
 from tuneloop.train import checkpoints, distributed
@@ -25,30 +23,47 @@ from tuneloop.train.fused import fuse_lora
 from tuneloop.train.guard import Guard
 from tuneloop.train.head import add_answer_head, supports_answer_head
 from tuneloop.train.meter import Meter
-
-# Computed by TRL from logits, which the answer head never makes.
-_NEEDS_LOGITS = ("entropy", "mean_token_accuracy", "logits/chosen", "logits/rejected")
+from tuneloop.train.rows import IGNORED
 
 
-@contextlib.contextmanager
-def _alone(accelerator: Any) -> Iterator[None]:
-    """Keep TRL from gathering its metrics from all processes on every micro-batch.
+@dataclass(frozen=True)
+class AnswerTokens:
+    """Log-probabilities of the N learned tokens of B rows."""
 
-    Losses are gathered elsewhere; these would cost a dozen exchanges a step, and hang where
-    processes hold different numbers of validation batches.
-    """
-    if "gather" in vars(accelerator):  # within another such block
-        yield
-        return
-    accelerator.gather = accelerator.gather_for_metrics = lambda tensors, *_, **__: tensors
-    try:
-        yield
-    finally:
-        del accelerator.gather, accelerator.gather_for_metrics
+    logps: torch.Tensor
+    """(N,), float32."""
+    row: torch.Tensor
+    """(N,), the row each belongs to."""
+    n_rows: int
+    router_loss: torch.Tensor | None = None
+    """Load balance of a mixture of experts, weighted as the model's config says."""
+
+    def sums(self) -> torch.Tensor:
+        """Return the log-probability (B,) of each row's answer."""
+        return self.logps.new_zeros(self.n_rows).index_add(0, self.row, self.logps)
+
+    def counts(self) -> torch.Tensor:
+        """Return the learned tokens (B,) of each row."""
+        return torch.bincount(self.row, minlength=self.n_rows)
+
+
+class Weighing:
+    """A collator that hands on the weights of rows that have one, as `weight` (B,)."""
+
+    def __init__(self, collator: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> None:
+        self.collator = collator
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the batch of the rows."""
+        plain = [{k: v for k, v in row.items() if k != "weight"} for row in rows]
+        batch = self.collator(plain)
+        if "weight" in rows[0]:
+            batch["weight"] = torch.tensor([row["weight"] for row in rows])
+        return batch
 
 
 class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
-    """What the SFT and DPO trainers share; stands before TRL's class."""
+    """What the trainers share; stands before TRL's class."""
 
     answers_only = False
     guard: Guard | None = None
@@ -56,6 +71,7 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
     fingerprint: Mapping[str, Any] = MappingProxyType({})
     start_digest = ""
     _step_loss: Any = 0.0
+    lr_ratio_b: float | None = None
 
     def speed_up(self, *, start: Path | None = None) -> None:
         """Prepare the wrapped model; once, before training.
@@ -67,12 +83,15 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
         if start is not None:
             load_adapter_weights(self.model, start)
             self.start_digest = digest_file(start / WEIGHTS)
-        base = self.model.get_base_model()
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if not sharded and supports_answer_head(base):
+        self.data_collator: Any = Weighing(self.data_collator)
+        whole = not hasattr(self.model, "peft_config")
+        base = self.model if whole else self.model.get_base_model()
+        # Sharded weights are not there in full, under autocast they change their type.
+        plain = not (self.is_fsdp_enabled or self.is_deepspeed_enabled or self.args.bf16)
+        if plain and not self.aux_loss_enabled and supports_answer_head(base):
             add_answer_head(base)
             self.answers_only = True
-        if not sharded:
+        if plain and not whole:
             fuse_lora(self.model)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -94,22 +113,51 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
             self.guard.watch(step, loss=loss, grad_norm=norm, flush=flush)
         return norm
 
-    def answer_log_probs(self, model: Any, input_ids: Any, labels: Any) -> torch.Tensor:
-        """Return log-probabilities (N,) of the labelled tokens, through the wrapped model."""
-        logps: torch.Tensor = model(input_ids=input_ids, labels=labels, answers_only=True)
-        return logps
+    def answer_tokens(self, model: Any, inputs: dict[str, Any], labels: Any) -> AnswerTokens:
+        """Return the log-probabilities of the labelled tokens, through the wrapped model.
+
+        Args:
+            model: The model, wrapped for several processes or not.
+            inputs: `input_ids` and `attention_mask`, (B, T) each.
+            labels: (B, T), -100 where nothing is learned.
+        """
+        wanted = labels[:, 1:] != IGNORED
+        rows, n_rows = wanted.nonzero()[:, 0], len(wanted)
+        if self.answers_only:
+            logps = model(input_ids=inputs["input_ids"], labels=labels, answers_only=True)
+            return AnswerTokens(logps, rows, n_rows)
+        router = {"output_router_logits": True} if self.aux_loss_enabled else {}
+        output = model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels,
+            use_cache=False, fused_lm_head=True, **router,
+        )  # fmt: skip
+        router_loss = self.router_aux_loss_coef * output.aux_loss if router else None
+        return AnswerTokens(output.log_probs[wanted].float(), rows, n_rows, router_loss)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Return the optimiser; for LoRA+ the B matrices learn at a rate of their own."""
+        if self.lr_ratio_b is None or self.optimizer is not None:
+            return super().create_optimizer(model)
+        from peft.optimizers import create_loraplus_optimizer
+
+        cls, kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        self.optimizer: Any = create_loraplus_optimizer(
+            self.model, cls, loraplus_lr_ratio=self.lr_ratio_b,
+            loraplus_weight_decay=self.args.weight_decay, **kwargs,
+        )  # fmt: skip
+        return self.optimizer
+
+    def note(self, **figures: torch.Tensor) -> None:
+        """Keep figures of a training step for the trackers; they are read when it is logged."""
+        if self.model.training:
+            for name, value in figures.items():
+                self._metrics["train"][name].append(value.detach())
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return the validation loss: the exact mean, on any number of processes."""
         self.model.eval()
-        sums: dict[str, float] = {}
-        for batch in self.validation_batches():
-            inputs = self._prepare_inputs(self.data_collator(batch))
-            with torch.no_grad(), _alone(self.accelerator):
-                for name, value in self.validation_sums(inputs, len(batch)).items():
-                    sums[name] = sums.get(name, 0.0) + value
-        parts = distributed.gather([sums])
-        total = {name: sum(p.get(name, 0.0) for p in parts) for name in parts[0]}
+        self.before_validation()
+        total = self.sum_over(self.validation_batches(), self.validation_sums)
         n = total.pop("n")
         metrics = {f"eval_{name}": value / n for name, value in total.items()}
         self.log(metrics)
@@ -117,6 +165,25 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def sum_over(
+        self, batches: list[list[dict[str, Any]]], sums_of: Callable[[dict[str, Any]], Any]
+    ) -> dict[str, float]:
+        """Return figures of this process's batches, summed over those of all processes."""
+        sums: dict[str, float] = {}
+        for batch in batches:
+            with torch.no_grad():
+                found = sums_of(self._prepare_inputs(self.data_collator(batch)))
+            for name, value in found.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        parts = distributed.gather([sums])
+        return {
+            name: sum(part.get(name, 0.0) for part in parts)
+            for name in sorted({name for part in parts for name in part})
+        }
+
+    def before_validation(self) -> None:
+        """Find out what the validation loss of a row takes from the other rows."""
 
     def validation_batches(self) -> list[list[dict[str, Any]]]:
         """Return this process's share of the validation rows, in batches of like length."""
@@ -126,16 +193,15 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
         batches = [rows[i : i + size] for i in range(0, len(rows), size)]
         return batches[distributed.rank() :: distributed.world_size()]
 
-    def validation_sums(self, inputs: dict[str, Any], n_rows: int) -> dict[str, float]:
+    def validation_sums(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Return summed losses of one batch and `n`, by what they are divided in the end."""
         raise NotImplementedError
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, without TRL's figures that would be made up here."""
-        if self.answers_only:
-            for metrics in self._metrics.values():
-                for name in _NEEDS_LOGITS:
-                    metrics.pop(name, None)
+        """Log, with the mean of each figure noted since the last time."""
+        noted = self._metrics["train"]
+        for name in list(noted):
+            noted[name] = [float(torch.stack(noted[name]).mean())]
         if self.meter and "loss" in logs:
             logs |= self.meter.figures(self.state.global_step)
         super().log(logs, start_time)
@@ -152,83 +218,29 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
     def _send_telemetry(self) -> None:
         """Send nothing."""
 
-
-class SftTrainer(FastTrainer, SFTTrainer):  # type: ignore[misc]  # untyped library
-    """SFT on the answer's tokens; the loss is the mean over all of a global batch's."""
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:  # fmt: skip
-        """Return the negative log-likelihood of the answers' tokens."""
-        if not self.answers_only or return_outputs:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        logps = self.answer_log_probs(model, inputs["input_ids"], inputs["labels"])
-        n_tokens = len(logps) if num_items_in_batch is None else num_items_in_batch
-        loss = -logps.sum() / n_tokens
-        if num_items_in_batch is not None:  # of all processes; DDP takes the mean over them
-            loss = loss * self.accelerator.num_processes
-        return loss
-
-    def validation_sums(self, inputs: dict[str, Any], n_rows: int) -> dict[str, float]:
-        """Return the summed loss over the answer's tokens, and their number."""
-        n = float((inputs["labels"][:, 1:] != -100).sum())
-        return {"loss": float(self.compute_loss(self.model, inputs)) * n, "n": n}
-
-
-class _AnswersOnly:
-    """A model as TRL's DPO loss calls it, with zeros for what needs whole logits."""
-
-    def __init__(self, trainer: FastTrainer, model: Any) -> None:
-        self.trainer = trainer
-        self.model = model
-
-    def __call__(self, *, input_ids: Any, labels: Any, **_: Any) -> FusedCausalLMOutput:
-        flat = self.trainer.answer_log_probs(self.model, input_ids, labels)
-        mask = labels[:, 1:] != -100
-        nothing = flat.new_zeros(mask.shape)
-        return FusedCausalLMOutput(
-            log_probs=nothing.masked_scatter(mask, flat),
-            entropy=nothing,
-            mean_logits=nothing,
-            is_top1=torch.zeros_like(mask),
-            label_mask=mask,
-        )
-
-
-class DpoTrainer(FastTrainer, DPOTrainer):  # type: ignore[misc]  # untyped library
-    """DPO against log-probabilities of the reference that were computed once, up front."""
-
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset  # tokenised already
+
+
+class ReferenceTrainer(FastTrainer):
+    """What the trainers share whose loss looks at how far answers moved from a reference."""
+
+    reference_columns: tuple[str, ...] = ()
+    """The reference's log-probabilities of a row's answers."""
 
     def use_reference(self, train: Any, validation: Any) -> None:
         """Train on rows that carry the reference's log-probabilities."""
         self.train_dataset, self.eval_dataset = train, validation
-        self.precompute_ref_logps = True
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        if self.answers_only and not return_outputs:
-            model = _AnswersOnly(self, model)
-        with _alone(self.accelerator):
-            return super()._compute_loss(model, inputs, return_outputs)
+    def answers(self, model: Any, inputs: dict[str, Any]) -> AnswerTokens:
+        """Return the log-probabilities of a batch's answers, all of whose tokens are learned."""
+        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, IGNORED)
+        return self.answer_tokens(model, inputs, labels)
 
-    def validation_sums(self, inputs: dict[str, Any], n_rows: int) -> dict[str, float]:
-        """Return the summed loss over pairs, how many rank their answers right, and how many."""
-        loss = float(self.compute_loss(self.model, inputs)) * n_rows
-        right = self._metrics["eval"]["rewards/accuracies"][-1] * n_rows
-        self._metrics["eval"].clear()
-        return {"loss": loss, "accuracy": right, "n": float(n_rows)}
+    def reference_log_probs(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """Return log-probabilities (rows, columns) of answers, the policy standing as reference."""
+        sums = self.answers(self.model, inputs).sums()
+        return torch.stack(sums.chunk(len(self.reference_columns)), dim=1)
 
-    def reference_log_probs(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return summed log-probabilities (B,), (B,) of chosen and rejected under the policy."""
-        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
-        if self.answers_only:
-            output = _AnswersOnly(self, self.model)(input_ids=inputs["input_ids"], labels=labels)
-        else:
-            output = self.model(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
-                labels=labels, use_cache=False, fused_lm_head=True,
-            )  # fmt: skip
-        chosen, rejected = output.log_probs.sum(dim=1).chunk(2)
-        return chosen, rejected
+    def _precompute_ref_logps(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        return dataset  # `tuneloop.train.reference` does it

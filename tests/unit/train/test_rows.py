@@ -7,7 +7,8 @@ import pytest
 import training
 
 from tuneloop.errors import TrainingError
-from tuneloop.train.rows import IGNORED, preference_rows, read_rows, sft_rows
+from tuneloop.train.encode import preference_rows, sft_rows
+from tuneloop.train.rows import IGNORED, read_rows
 from tuneloop.train.setup import load_tokenizer
 
 

@@ -1,0 +1,69 @@
+"""What training leaves: an adapter, its merge where wanted or needed, or a whole model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tuneloop.artefacts.digest import digest_file
+from tuneloop.runtime.weights import merged_folder
+from tuneloop.train import distributed
+from tuneloop.train.adapter import WEIGHTS, save_adapter, servable_as_adapter
+from tuneloop.train.setup import Run
+
+
+def result_files(trainer: Any, run: Run, begun: Path | None) -> dict[str, Path]:
+    """Write and return the files of the weights by their name in the artefact.
+
+    `adapter/…`, with `merged/…` where the config asks for it or vLLM could not serve the adapter;
+    `model/…` after full fine-tuning and on top of it, where no adapter fits the base.
+
+    Args:
+        trainer: Trained.
+        run: What it trained.
+        begun: Folder with the adapter as it began, where its initialisation moved the base.
+    """
+    if run.config.adapter == "full":
+        folder = run.work / "model"
+        if distributed.is_main_process():
+            _save_model(trainer, run, folder)
+        distributed.barrier()
+        return _files("model", folder)
+    adapter = run.work / "adapter"
+    if distributed.is_main_process():
+        save_adapter(trainer.model, adapter, base=run.base, start=begun)
+    distributed.barrier()
+    if run.leaves_model:
+        return _files("model", _merged(run, adapter))
+    files = _files("adapter", adapter)
+    if run.config.merge or not servable_as_adapter(adapter):
+        files |= _files("merged", _merged(run, adapter))
+    return files
+
+
+def _save_model(trainer: Any, run: Run, folder: Path) -> None:
+    """Write the trained model in the type its base is stored in, with its tokenizer."""
+    from transformers import AutoConfig
+
+    shutil.rmtree(folder, ignore_errors=True)
+    stored = AutoConfig.from_pretrained(
+        run.base.folder, trust_remote_code=run.base.trust_remote_code
+    ).dtype
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = model.to(stored or model.dtype)
+    model.config.dtype = model.dtype
+    model.save_pretrained(folder)
+    run.tokenizer.save_pretrained(folder)
+
+
+def _merged(run: Run, adapter: Path) -> Path:
+    digest = digest_file(adapter / WEIGHTS)
+    if distributed.is_main_process():
+        merged_folder(run.base, adapter, digest, run.work)
+    distributed.barrier()
+    return merged_folder(run.base, adapter, digest, run.work)
+
+
+def _files(name: str, folder: Path) -> dict[str, Path]:
+    return {f"{name}/{p.name}": p for p in sorted(folder.iterdir()) if p.is_file()}
