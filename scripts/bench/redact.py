@@ -26,8 +26,8 @@ from redact_set import Labelled, labelled_set
 
 from tuneloop.config.privacy import RedactConfig
 from tuneloop.curate.privacy import language
-from tuneloop.curate.privacy.finding import Span
 from tuneloop.curate.privacy.redact import Redactor, find_all, make_redactor, redact_batch
+from tuneloop.recognise.finding import Span
 
 KINDS = {
     "person": "PERSON", "email": "EMAIL_ADDRESS", "phone": "PHONE_NUMBER", "card": "CREDIT_CARD",

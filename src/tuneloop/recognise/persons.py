@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tuneloop.curate.privacy.finding import Rule, Span, apart
-from tuneloop.curate.privacy.words import NOT_NAMES, ORDINARY, PARTICLES, TITLES, WORDS_TOO
+from tuneloop.recognise.finding import Rule, Span, apart
+from tuneloop.recognise.words import NOT_NAMES, ORDINARY, PARTICLES, TITLES, WORDS_TOO
 
 _SHORTENED = re.compile(r"['’](?:m|ve|ll|d|re|t)$")
 _LETTER = r"[^\W\d_]"

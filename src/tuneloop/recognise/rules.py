@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tuneloop.curate.privacy import identity, numbers, persons, secrets
-from tuneloop.curate.privacy.finding import Rule, Span, search
-from tuneloop.curate.privacy.prefilter import alternation, loosen, matching
+from tuneloop.recognise import identity, numbers, persons, secrets
+from tuneloop.recognise.finding import Rule, Span, search
+from tuneloop.recognise.prefilter import alternation, loosen, matching
 
 # Secrets first; then what a checksum or a cue makes sure; phones, the loosest numbers, late;
 # names last, since "Dr" and "St" stand in addresses too.

@@ -1,0 +1,1 @@
+"""What a text contains: personal data, secrets, refusals, insults, orders, its language."""
