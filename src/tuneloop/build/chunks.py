@@ -25,6 +25,7 @@ from tuneloop.build.tally import Tally
 from tuneloop.build.texts import gather, read_samples
 from tuneloop.build.write import SetWriter, Written, as_table
 from tuneloop.config.sets import BuildConfig
+from tuneloop.runtime.ahead import ahead
 
 _SPACES = np.isin(np.arange(256), list(b" \t\n\r\x0b\x0c"))
 
@@ -70,7 +71,7 @@ def make_sets(
         }
         behind = stack.enter_context(ThreadPoolExecutor(1))  # closed first: it uses the writers
         writing: list[Future[None]] = []
-        for sources, settled in chunks(curated, config, sets.tally, sampled):
+        for sources, settled in ahead(chunks(curated, config, sets.tally, sampled)):
             sets.tally.add(sources, {kind: made for kind, (made, _) in settled.items()})
             tables = {k: as_table(k, made, sources, config) for k, (made, _) in settled.items()}
             for kind, (made, validates) in settled.items():
@@ -86,6 +87,7 @@ def make_sets(
             context.progress.advance(len(sources.rows))
         for written in writing:
             written.result()
+    sets.tally.skipped.update(sets.tally.unmatched)
     return sets
 
 
@@ -96,11 +98,11 @@ def chunks(
     path = curated.path("curated.parquet")
     tally.n_in = count_rows(path)
     pending = Pending(curated.path("preferences.parquet"))
-    for rows in read_rows(path, config, tally.dropped):
+    for rows in ahead(read_rows(path, config, tally.dropped)):
         texts = gather(rows, sampled, max_tokens=config.max_answer_tokens)
         sources = Sources(rows, texts, pending.of(rows))
         yield sources, settle(make_examples(sources, config), sources, config)
-    pending.count_rest(tally.skipped)
+    tally.unmatched = pending.left()
 
 
 def _note(written: Written, made: Made, validates: Flags, ids: pa.Array, sources: Sources) -> None:

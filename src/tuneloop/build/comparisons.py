@@ -86,7 +86,9 @@ class Pending:
         self._table, self._seen = self._table.filter(pc.invert(here)), self._seen[~both]
         return result
 
-    def count_rest(self, skipped: Counter[str]) -> None:
-        """Count those whose answers lie under different prompts, or did not come through."""
-        skipped["preference_prompts_differ"] += int((self._seen == 2).sum())
-        skipped["preference_without_answers"] += int((self._seen < 2).sum())
+    def left(self) -> Counter[str]:
+        """Return how many answers lie under different prompts, or did not come through."""
+        return Counter({
+            "preference_prompts_differ": int((self._seen == 2).sum()),
+            "preference_without_answers": int((self._seen < 2).sum()),
+        })  # fmt: skip

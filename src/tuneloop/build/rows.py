@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from tuneloop.artefacts.tables import CURATED, SIGNALS
 from tuneloop.build.prompts import Prompts
 from tuneloop.config.sets import BuildConfig
+from tuneloop.runtime.ahead import ahead
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -113,15 +113,6 @@ def read_rows(path: Path, config: BuildConfig, dropped: Counter[str]) -> Iterato
         if not fits.all():
             allowed, prompts = allowed.filter(pa.array(fits)), prompts.filter(fits)
         yield _as_rows(allowed, prompts)
-
-
-def ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Yield tables, the next one being read meanwhile."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, tables, None)
-        while (table := coming.result()) is not None:
-            coming = pool.submit(next, tables, None)
-            yield table
 
 
 def count_rows(path: Path) -> int:

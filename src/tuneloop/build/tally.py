@@ -27,6 +27,7 @@ class Tally:
         n_used: Those that an example rests on.
         dropped: Why others were not looked at.
         skipped: Why feedback made no example.
+        unmatched: The same for what no chunk has: comparisons without both answers.
         cohorts: By column, how many used rows have each value.
         users: How many used rows each person has.
         sides: By (system, side), how many settled texts are good or bad.
@@ -39,6 +40,7 @@ class Tally:
     n_used: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    unmatched: Counter[str] = field(default_factory=Counter)
     cohorts: dict[str, Counter[str]] = field(
         default_factory=lambda: {name: Counter() for name in COHORTS}
     )

@@ -17,6 +17,7 @@ from tuneloop.curate.leak import Guard
 from tuneloop.curate.overlap import Matches
 from tuneloop.curate.privacy.redact import Redactor, mask_texts, redact_batch
 from tuneloop.curate.privacy.report import RedactionReport
+from tuneloop.curate.quality.repetition import split_words
 from tuneloop.curate.quality.texts import quality_flags, text_flags
 from tuneloop.curate.signals.edits import similarity
 from tuneloop.curate.similar import hash_texts, normalise
@@ -35,6 +36,7 @@ class Cleaned:
         asked: The questions as they are compared: every personal value as its kind.
         spoken: (row, piece, text, text_hash, kept, flags) of each text of feedback; `kept` is
             1 − normalised edit distance to the answer, NaN for comments.
+        n_words: Words of each answer.
         flags: Columns of findings, one value a row.
         report: What redaction found.
     """
@@ -42,6 +44,7 @@ class Cleaned:
     columns: dict[str, pa.Array]
     asked: pa.Array
     spoken: pa.Table
+    n_words: pa.Array
     flags: dict[str, Any]
     report: RedactionReport
 
@@ -78,13 +81,15 @@ class Cleaner:
         said = self._spoken(spoken, layers, conversations, done.columns, done.report)
         found = self._compare(asked, new, [done.columns[n] for n in first if n != "comment"], ids)
         left_out = np.any([done.left_out[name] for name in rest], axis=0)
-        mask = quality_flags(new["question"], new["answer"], self.config.quality)
+        words = split_words(pc.fill_null(new["answer"], ""))
+        mask = quality_flags(new["question"], new["answer"], self.config.quality, words=words)
         flags = {
             "flag:left_out": left_out, "flag:quality": mask,
             "flag:leak_kind": found.kind, "flag:leak_index": found.index,
             "flag:leak_similarity": found.similarity,
         }  # fmt: skip
-        return Cleaned(new, asked, said, flags, done.report)
+        n_words = pc.cast(pc.list_value_length(words), pa.int32())
+        return Cleaned(new, asked, said, n_words, flags, done.report)
 
     def _spoken(
         self, spoken: pa.Table, layers: list[dict[str, Ints]], conversations: pa.Array,

@@ -73,7 +73,12 @@ def pass_gates(read: Read, config: CurateConfig, context: StageContext) -> Gated
         report["semantic_duplicates"] = found.counts
     step("curate: trust")
     _contradictions(read, feedback, config)
-    distrusted = distrust(interactions, feedback, read.joined.preferences, texts, config.trust)
+    with ThreadPoolExecutor(max_workers=1) as beside:  # sides depend on no feedback
+        sides = beside.submit(
+            split.draw_sides, assembled, questions, config.split, seed=context.seed
+        )
+        distrusted = distrust(interactions, feedback, read.joined.preferences, texts, config.trust)
+        side = sides.result()
     _note_distrust(read, feedback, distrusted)
     believed = evidence(interactions, feedback, read.joined.preferences, config.signals)
     kept = np.ones(len(interactions), dtype=bool)
@@ -90,7 +95,6 @@ def pass_gates(read: Read, config: CurateConfig, context: StageContext) -> Gated
     ties = mix(np.full(len(interactions), context.seed), assembled.key)
     report["caps"] = apply_caps(interactions, kept, (believed.weight, ties), config.caps, dropped)
     step("curate: split")
-    side = split.draw_sides(assembled, questions, config.split, seed=context.seed)
     groups = _split(read, questions, kept, side, config)
     _drop_orphans(read, feedback, kept)
     return Gated(read, feedback, questions, kept, side, believed, groups, distrusted, report)

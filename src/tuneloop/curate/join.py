@@ -183,7 +183,7 @@ def _targets(table: pa.Table, known: Known) -> Ints:
     missing = np.flatnonzero((target < 0) & (turns != 0))
     if len(missing):
         by_turn = np.argsort(known.turns, kind="stable")
-        target[missing] = find(turns[missing], known.turns, by_turn)
+        target[missing] = find(turns[missing], known.turns[by_turn], by_turn)
     if whole.any():
         for names in (known.sessions, known.episodes):
             latest = np.flatnonzero(names != 0)

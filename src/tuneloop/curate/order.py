@@ -51,9 +51,14 @@ def mix(*columns: NDArray[Any]) -> Hashes:
     return mixed
 
 
-def find(keys: Hashes, among: Hashes, order: Ints) -> Ints:
-    """Return where each key is in `among`, -1 where it is not; `order` sorts `among`."""
-    ordered = among[order]
+def find(keys: Hashes, ordered: Hashes, order: Ints) -> Ints:
+    """Return where each key is among others, -1 where it is not.
+
+    Args:
+        keys: What is looked for.
+        ordered: The others, ascending.
+        order: Where each of them is.
+    """
     place = np.minimum(np.searchsorted(ordered, keys), max(len(ordered) - 1, 0))
     if not len(ordered):
         return np.full(len(keys), -1, dtype=np.int64)

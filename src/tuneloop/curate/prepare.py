@@ -102,7 +102,7 @@ class Prepare:
             "ts": _seconds(mine["event_ts"]),
             "question_hash": hash_texts(normal),
             "answer_hash": hash_texts(pc.utf8_trim_whitespace(answer)),
-            "n_answer_words": _n_words(answer),
+            "n_answer_words": cleaned.n_words,
             "n_answer_chars": pc.cast(pc.fill_null(pc.utf8_length(answer), 0), pa.int32()),
             "shingles": _lists(shingles),
             "words": _lists(words),
@@ -177,12 +177,6 @@ def _refused(batch: pa.RecordBatch, keys: Hashes, refused: list[Refused]) -> pa.
 
 def _seconds(stamps: pa.Array) -> Any:
     return stamps.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy() / 1e6
-
-
-def _n_words(texts: pa.Array) -> pa.Array:
-    texts = pc.fill_null(texts, "")
-    words = pc.ascii_split_whitespace(pc.utf8_trim_whitespace(texts))
-    return pc.cast(pc.list_value_length(words), pa.int32())
 
 
 def _lists(sets: Sets) -> pa.Array:

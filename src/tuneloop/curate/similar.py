@@ -19,6 +19,7 @@ from tuneloop.curate.near import Sets, near_pairs
 
 SHINGLE = 5
 PAIRS_AT_ONCE = 200_000
+_SIGN = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}])"
 Ints = NDArray[np.int64]
 
 
@@ -30,14 +31,22 @@ def normalise(texts: list[str] | pa.Array) -> pa.Array:
     column = pa.array(texts, type=pa.large_string()) if isinstance(texts, list) else texts
     column = pc.replace_substring_regex(column, r"\[([A-Z]+)_\d+\]", r"[\1]")
     column = pc.utf8_lower(pc.utf8_normalize(column, "NFKC"))
-    column = pc.replace_substring_regex(
-        column, r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}])", r" \1 "
-    )
+    column = _spaced(column)
     # Single spaces are most of what is between words, and stay as they are.
     column = pc.replace_substring_regex(
         column, r" *[^\p{L}\p{N}\p{M}_ ][^\p{L}\p{N}\p{M}_]*|  +", " "
     )
     return pc.utf8_trim_whitespace(column)
+
+
+def _spaced(texts: pa.Array) -> pa.Array:
+    """Return texts with their Chinese, Japanese and Korean signs apart; ASCII has none."""
+    wide = pc.invert(pc.string_is_ascii(texts))
+    signs = texts.filter(wide)
+    if not len(signs):
+        return texts
+    apart = pc.replace_substring_regex(signs, _SIGN, r" \1 ")
+    return pc.replace_with_mask(texts, wide, apart)
 
 
 def hash_texts(texts: pa.Array) -> NDArray[np.uint64]:

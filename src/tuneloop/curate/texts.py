@@ -97,9 +97,9 @@ class StoredTexts:
         self, source: parts.Ranges, number: int, rows: Flags | None = None
     ) -> tuple[Ints, pa.Table]:
         """Return the pieces of one range that have a text, ascending, and the columns."""
-        hashes, about = self.pieces
+        _, about = self.pieces
         table = source.read(number)
-        piece = find(table["piece"].to_numpy(), hashes, self._piece_order)
+        piece = find(table["piece"].to_numpy(), self._ordered, self._piece_order)
         # A text about a whole session lies with each of its rows; one of them is meant.
         fits = piece >= 0
         fits[fits] = self.key[about[piece[fits]]] == table["key"].to_numpy()[fits]
@@ -114,6 +114,7 @@ class StoredTexts:
         """Say which pieces there are: the hash of each id, and its row."""
         self.pieces = key, feedback.row.astype(np.int64)
         self._piece_order = np.argsort(key, kind="stable")
+        self._ordered = key[self._piece_order]
 
 
 def _padded(rows: Flags | None, n: int) -> Flags | None:

@@ -29,6 +29,7 @@ from tuneloop.curate.join import Joined
 from tuneloop.curate.signals.evidence import Evidence
 from tuneloop.curate.split import VALIDATION, Groups
 from tuneloop.curate.texts import StoredTexts
+from tuneloop.runtime.ahead import ahead
 
 ROWS_PER_GROUP = 20_000
 STORED = ("event_ts", "source", "output_terms", "consent_basis", "prompt", "tools", "answer",
@@ -152,17 +153,23 @@ class Writer:
 
     def _groups(self) -> Iterator[pa.Table]:
         """Yield the rows in tables of whole ranges, `ROWS_PER_GROUP` at least but for the last."""
+        held: list[pa.Table] = []
+        for read in ahead(self._ranges()):
+            held.append(self._table(*read))
+            if sum(map(len, held)) >= ROWS_PER_GROUP:
+                yield pa.concat_tables(held).combine_chunks()
+                held = []
+        if held:
+            yield pa.concat_tables(held).combine_chunks()
+
+    def _ranges(self) -> Iterator[tuple[Ints, pa.Table, Ints, pa.Table]]:
+        """Yield the rows in the set and the pieces about them, with their texts, by range."""
         stored = self.texts.open(STORED)
         said = self.texts.open_said(["text"])
-        held: list[pa.Table] = []
         for number in range(parts.N_RANGES):
             rows, table = self.texts.range(stored, number, self.kept)
             if len(rows):
-                held.append(self._table(rows, table, *self.texts.said_range(said, number)))
-            last = number == parts.N_RANGES - 1
-            if held and (last or sum(map(len, held)) >= ROWS_PER_GROUP):
-                yield pa.concat_tables(held).combine_chunks()
-                held = []
+                yield rows, table, *self.texts.said_range(said, number)
 
     def _table(self, rows: Ints, stored: pa.Table, pieces: Ints, said: pa.Table) -> pa.Table:
         at, interactions = pa.array(rows), self.interactions

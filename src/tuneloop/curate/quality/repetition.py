@@ -7,6 +7,7 @@ Gopher", table A1. Its thresholds were set for web pages; what differs here is s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -33,12 +34,18 @@ class _Words:
     Attributes:
         code: The same number for the same word.
         owner: Which text it is of, ascending.
-        size: Its characters.
+        flat: The words.
     """
 
     code: NDArray[np.uint64]
     owner: NDArray[np.int64]
-    size: NDArray[np.int64]
+    flat: pa.Array
+
+    @cached_property
+    def size(self) -> NDArray[np.int64]:
+        """Characters of each word."""
+        lengths = pc.utf8_length(self.flat).to_numpy(zero_copy_only=False)
+        return np.asarray(lengths, dtype=np.int64)
 
     def grams(self, n: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """Return (hash, place of the first word) of each n-gram within one text."""
@@ -53,44 +60,54 @@ class _Words:
     def of(self, texts: NDArray[np.int64]) -> _Words:
         """Return the words of these texts alone."""
         mine = np.isin(self.owner, texts)
-        return _Words(self.code[mine], self.owner[mine], self.size[mine])
+        return _Words(self.code[mine], self.owner[mine], self.flat.filter(pa.array(mine)))
 
 
-def repetitive(texts: pa.Array, scale: float = 1.0) -> NDArray[np.bool_]:
+def split_words(texts: pa.Array) -> pa.ListArray:
+    """Return the words of each text: what white space parts."""
+    return pc.ascii_split_whitespace(pc.utf8_trim_whitespace(texts))
+
+
+def repetitive(
+    texts: pa.Array, scale: float = 1.0, *, lists: pa.ListArray | None = None
+) -> NDArray[np.bool_]:
     """Return which texts repeat themselves beyond one of the thresholds, times `scale`.
 
     Only texts in which word 4-grams repeat are looked at closer: without them no line of four
     words and no longer n-gram does.
+
+    Args:
+        texts: n of them.
+        scale: What the thresholds are multiplied by.
+        lists: Their words (`split_words`), where known.
     """
-    hits = np.zeros(len(texts), np.bool_)
+    n = len(texts)
+    hits = np.zeros(n, np.bool_)
     n_chars = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
-    long = np.flatnonzero(n_chars >= 2 * MIN_WORDS)
-    if not len(long):
+    if not (n_chars >= 2 * MIN_WORDS).any():
         return hits
-    words = _words(texts.take(pa.array(long)))
-    n_words = np.bincount(words.owner, minlength=len(long))
+    words = _words(split_words(texts) if lists is None else lists)
+    n_words = np.bincount(words.owner, minlength=n)
     gram, place = words.grams(4)
     # Sorted with their text in the upper bits, equal ones are neighbours.
     owned = (words.owner[place].astype(np.uint64) << np.uint64(40)) | (gram >> np.uint64(24))
     owned.sort()
     again = owned[1:][owned[1:] == owned[:-1]] >> np.uint64(40)
-    n_again = np.bincount(again.astype(np.int64), minlength=len(long))
+    n_again = np.bincount(again.astype(np.int64), minlength=n)
     # The least threshold is a tenth of the characters; words differ in length.
-    chosen = np.flatnonzero((n_words >= MIN_WORDS) & (n_again > 0.08 * n_words))
-    beyond = _grams_beyond(words.of(chosen), len(long), scale)
-    hits[long] = beyond
-    for number in chosen[~beyond[chosen]].tolist():
-        hits[long[number]] = _lines_beyond(texts[int(long[number])].as_py(), scale)
+    long = (n_words >= MIN_WORDS) & (n_chars >= 2 * MIN_WORDS)
+    chosen = np.flatnonzero(long & (n_again > 0.08 * n_words))
+    hits = _grams_beyond(words.of(chosen), n, scale)
+    for number in chosen[~hits[chosen]].tolist():
+        hits[number] = _lines_beyond(texts[number].as_py(), scale)
     return hits
 
 
-def _words(texts: pa.Array) -> _Words:
-    lists = pc.ascii_split_whitespace(pc.utf8_trim_whitespace(texts))
+def _words(lists: pa.ListArray) -> _Words:
     flat = lists.flatten()
-    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
     code = flat.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.uint64)
-    size = pc.utf8_length(flat).to_numpy(zero_copy_only=False).astype(np.int64)
-    return _Words(code + np.uint64(1), np.repeat(np.arange(len(texts)), lengths), size)
+    return _Words(code + np.uint64(1), np.repeat(np.arange(len(lists)), lengths), flat)
 
 
 def _again(items: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ Flags = NDArray[np.bool_]
 
 _REFUSAL_CHARS = 240
 _INJECTION = "|".join((patterns.CONTROL_TOKENS, patterns.ORDERS, patterns.HIDDEN))
+_ODD = "|".join(f"(?:{each})" for each in (_INJECTION, patterns.TOXIC, patterns.MAYBE_BROKEN))
 
 
 def quality_flags(
@@ -28,6 +29,7 @@ def quality_flags(
     config: QualityConfig,
     *,
     finish_reason: pa.Array | None = None,
+    words: pa.ListArray | None = None,
 ) -> Mask:
     """Return the mask of each interaction's flags, of those that the config does not switch off.
 
@@ -36,20 +38,22 @@ def quality_flags(
         answer: The answer of each row; null where there is none.
         config: Which flags, and their thresholds.
         finish_reason: Why generation stopped, where logged.
+        words: The words of each answer (`repetition.split_words`), where known.
     """
     mask = np.zeros(len(answer), np.uint32)
     answer = pc.fill_null(answer, "")
     question = pc.fill_null(question, "")
+    odd = _odd(answer), _odd(question)
     rules: dict[str, Callable[[], Flags]] = {
         "language": lambda: unwanted(question, config.languages),
         "too_short": lambda: _fewer_words(answer, config.min_words),
         "too_long": lambda: _more_words(answer, config.max_words),
-        "repetition": lambda: repetitive(answer, config.repetition_scale),
+        "repetition": lambda: repetitive(answer, config.repetition_scale, lists=words),
         "refusal": lambda: _refusing(answer),
         "truncated": lambda: _truncated(answer, finish_reason),
-        "toxic": lambda: matching(answer, patterns.TOXIC),
-        "injection": lambda: injected(question) | injected(answer),
-        "encoding": lambda: broken(question) | broken(answer),
+        "toxic": lambda: _among(odd[0], answer, toxic),
+        "injection": lambda: _among(odd[1], question, injected) | _among(odd[0], answer, injected),
+        "encoding": lambda: _among(odd[1], question, broken) | _among(odd[0], answer, broken),
     }
     for name, rule in rules.items():
         if getattr(config, name) != "off":
@@ -61,10 +65,11 @@ def text_flags(texts: pa.Array, config: QualityConfig) -> Mask:
     """Return the mask of each text of feedback: injection, encoding and toxic."""
     texts = pc.fill_null(texts, "")
     mask = np.zeros(len(texts), np.uint32)
+    odd = _odd(texts)
     rules: dict[str, Callable[[], Flags]] = {
-        "injection": lambda: injected(texts),
-        "encoding": lambda: broken(texts),
-        "toxic": lambda: matching(texts, patterns.TOXIC),
+        "injection": lambda: _among(odd, texts, injected),
+        "encoding": lambda: _among(odd, texts, broken),
+        "toxic": lambda: _among(odd, texts, toxic),
     }
     for name, rule in rules.items():
         if getattr(config, name) != "off":
@@ -76,6 +81,25 @@ def matching(texts: pa.Array, pattern: str) -> Flags:
     """Return which texts an RE2 pattern matches."""
     hits = pc.match_substring_regex(texts, pattern)
     return np.asarray(hits.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def _odd(texts: pa.Array) -> Flags:
+    """Return which texts any of the patterns below may match: most are read by this one alone."""
+    return matching(texts, _ODD)
+
+
+def _among(chosen: Flags, texts: pa.Array, rule: Callable[[pa.Array], Flags]) -> Flags:
+    """Return which of the chosen texts a rule flags; the others it cannot."""
+    hits = np.zeros(len(texts), np.bool_)
+    places = np.flatnonzero(chosen)
+    if len(places):
+        hits[places] = rule(texts.take(pa.array(places)))
+    return hits
+
+
+def toxic(texts: pa.Array) -> Flags:
+    """Return which texts insult, threaten or are obscene."""
+    return matching(texts, patterns.TOXIC)
 
 
 def injected(texts: pa.Array) -> Flags:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +32,9 @@ def wording_similarity(before: pa.Array, after: pa.Array) -> Floats:
     from rapidfuzz.fuzz import token_sort_ratio
     from rapidfuzz.process import cpdist
 
-    first, second = _content(before), _content(after)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        other = beside.submit(_content, after)
+        first, second = _content(before), other.result()
     if not first:
         return np.empty(0)
     found = cpdist(first, second, scorer=token_sort_ratio, dtype=np.float32)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tuneloop.curate.columns import Hashes, Ints
 from tuneloop.curate.similar import normalise
@@ -72,21 +73,48 @@ def features_of(scene: Scene, votes: Votes) -> Features:
     return Features(of_vote, (views[0], views[1]), (question[0], words))
 
 
-def asked_words(scene: Scene, votes: Votes) -> Occurrences:
-    """Return which vote has which word in its question, words that are neither rare nor common.
+@dataclass(frozen=True)
+class Asked:
+    """The words of questions.
+
+    Attributes:
+        row: The row of each word, ascending.
+        code: Its number, a hash below `N_ASKED`.
+    """
+
+    row: Ints
+    code: NDArray[np.int32]
+
+
+def read_questions(scene: Scene, votes: Votes) -> Asked:
+    """Return the words of the questions that votes are about.
 
     Only questions are read, and a word's number is a hash: cheap enough for every vote of a
     large log.
     """
-    rows, of_vote = np.unique(votes.row, return_inverse=True)
+    rows = np.unique(votes.row)
     wanted = np.zeros(len(scene.interactions), dtype=bool)
     wanted[rows] = True
-    owners, codes = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+    owners, codes = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
     for numbers, batch in scene.texts.prompts(["question"], wanted):
         owner, code = hashed_words(batch.column("question"), N_WORDS_ASKED)
-        owners.append(np.searchsorted(rows, numbers).astype(np.int32)[owner])
+        owners.append(np.asarray(numbers, dtype=np.int64)[owner])
         codes.append((code & np.uint64(N_ASKED - 1)).astype(np.int32))
-    owner, code = np.concatenate(owners), np.concatenate(codes)
+    return Asked(np.concatenate(owners), np.concatenate(codes))
+
+
+def asked_words(asked: Asked, votes: Votes) -> Occurrences:
+    """Return which vote has which word in its question, words that are neither rare nor common.
+
+    Args:
+        asked: The words of the questions of these votes, and of others.
+        votes: The votes.
+    """
+    rows, of_vote = np.unique(votes.row, return_inverse=True)
+    place = np.full(max(int(asked.row.max(initial=-1)), int(rows.max(initial=-1))) + 1, -1)
+    place[rows] = np.arange(len(rows))
+    owner = place[asked.row]
+    owner, code = owner[owner >= 0], asked.code[owner >= 0]
     count = np.bincount(code, minlength=N_ASKED)
     kept = ((count >= MIN_ASKED) & (count <= MAX_TELLING * len(rows)))[code]
     item, word = spread([(owner[kept], code[kept])], of_vote, len(rows))
@@ -173,7 +201,7 @@ def _telling(owner: Ints, code: Hashes, n: int) -> Words:
 def hashed_words(texts: pa.Array, n_words: int) -> Words:
     """Return the first words of each text."""
     cut = pc.utf8_slice_codeunits(texts.fill_null(""), 0, n_words * CHARS_PER_WORD)
-    clean = normalise(cut.to_pylist())
+    clean = normalise(cut.cast(pa.large_string()))
     lists = pc.split_pattern(clean, " ")
     lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     owner = np.repeat(np.arange(len(clean)), lengths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,25 +69,28 @@ def _detect(scene: Scene) -> None:
     from tuneloop.curate.trust.brigades import drop_brigades
     from tuneloop.curate.trust.consensus import account_codes, consensus_of, sample_accounts
     from tuneloop.curate.trust.crews import crews_of, drop_crews
-    from tuneloop.curate.trust.features import MAX_RICH, asked_words
+    from tuneloop.curate.trust.features import MAX_RICH, asked_words, read_questions
     from tuneloop.curate.trust.novelty import novel
     from tuneloop.curate.trust.reliability import drop_contradicting
 
     drop_one_sided(scene)
     cap_accounts(scene)
-    texts = novel(scene)
-    drop_brigades(scene, texts)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        large = len(scene.votes) > MAX_RICH
+        asked = beside.submit(read_questions, scene, scene.votes) if large else None
+        texts = novel(scene)
+        drop_brigades(scene, texts)
     votes = scene.votes.where(scene.active[scene.votes.piece])
     everybody = np.ones(len(scene.lives), dtype=bool)
     if not len(votes):
         return
-    if len(votes) <= MAX_RICH:
+    if asked is None or len(votes) <= MAX_RICH:
         consensus = consensus_of(scene, everybody)
         crews = crews_of(scene, consensus.votes, consensus.asked)
         drop_crews(scene, texts, consensus, crews)
         drop_contradicting(scene, consensus)
         return
-    crews = crews_of(scene, votes, asked_words(scene, votes))
+    crews = crews_of(scene, votes, asked_words(asked.result(), votes))
     sample = sample_accounts(votes, account_codes(scene))
     who = sample.copy()
     for crew in crews[:MAX_CREWS]:
