@@ -43,7 +43,9 @@ def build(
     from tuneloop.build.card import card_text, make_card
     from tuneloop.build.chunks import make_sets
     from tuneloop.build.finish import finish
+    from tuneloop.runtime.memory import use_fast_pool
 
+    use_fast_pool()
     context.work.mkdir(parents=True, exist_ok=True)
     found = make_sets(curated, config, context, samples=samples)
     if not found.n_rows_made:

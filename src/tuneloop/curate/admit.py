@@ -87,7 +87,8 @@ class Admitted:
         """Take one in; False where nothing was asked."""
         messages = [
             (
-                "system" if m.role == "developer" else m.role, text_of(m.content), m.name,
+                "system" if m.role == "developer" else m.role,
+                m.content if isinstance(m.content, str) else text_of(m.content), m.name,
                 None if m.tool_calls is NOTHING else json_of(m.tool_calls), m.tool_call_id,
             )
             for m in x.request.messages

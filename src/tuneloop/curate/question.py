@@ -17,6 +17,6 @@ def question_of_turns(turns: Sequence[str]) -> str:
     is another question in every conversation.
     """
     start = len(turns) - 1
-    while start > 0 and len(" ".join(turns[start:]).split()) < 5:
+    while start > 0 and len(" ".join(turns[start:]).split(None, 5)) < 5:
         start -= 1
     return "\n".join(turns[max(start, 0) :])

@@ -38,7 +38,9 @@ def curate(
     from tuneloop.curate.passes import read
     from tuneloop.curate.source import Lake, use_runner
     from tuneloop.curate.summary import write_set
+    from tuneloop.runtime.memory import use_fast_pool
 
+    use_fast_pool()
     if scope is not None:
         scope = replace(scope, task=config.task or scope.task, env=config.env or scope.env)
     use_runner(config.runner)

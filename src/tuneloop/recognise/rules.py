@@ -42,7 +42,7 @@ class _Group:
     digits: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RuleSet:
     """The rules for some kinds; secrets are always among them."""
 
@@ -79,8 +79,13 @@ class RuleSet:
 
     def find(self, text: str, bits: int) -> list[Span]:
         """Return what the rules of these bits find."""
-        numbered = ((i, rule) for g in self.groups for i, rule in enumerate(g.rules, g.first))
-        return search(text, (rule for i, rule in numbered if bits >> i & 1)) if bits else []
+        return search(text, _chosen(self, bits)) if bits else []
+
+
+@lru_cache(maxsize=4096)
+def _chosen(rules: RuleSet, bits: int) -> tuple[Rule, ...]:
+    numbered = ((i, rule) for g in rules.groups for i, rule in enumerate(g.rules, g.first))
+    return tuple(rule for i, rule in numbered if bits >> i & 1)
 
 
 @lru_cache(maxsize=8)

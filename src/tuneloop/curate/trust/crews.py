@@ -156,7 +156,11 @@ def find_crews(scene: Scene, occurrences: Occurrences) -> list[Crew]:
         p <= scene.config.max_p
     )
     chosen = np.flatnonzero(likely)
+    if not len(chosen):
+        return []
     chosen = chosen[np.argsort(p[chosen], kind="stable")]
+    mine = likely[feature]
+    feature, event = feature[mine], event[mine]
     code = feature * n_accounts + scene.account[event]
     return list(_crews(chosen, (of, who, carried), (feature, event, code, pair), p))
 

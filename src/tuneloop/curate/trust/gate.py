@@ -90,12 +90,15 @@ def _detect(scene: Scene) -> None:
         drop_crews(scene, texts, consensus, crews)
         drop_contradicting(scene, consensus)
         return
-    crews = crews_of(scene, votes, asked_words(asked.result(), votes))
-    sample = sample_accounts(votes, account_codes(scene))
-    who = sample.copy()
-    for crew in crews[:MAX_CREWS]:
-        who[crew.accounts] = True
-    consensus = consensus_of(scene, who)
+    who = sample_accounts(votes, account_codes(scene))
+    with ThreadPoolExecutor(max_workers=1) as beside:  # mostly there are no crews
+        likely = beside.submit(consensus_of, scene, who.copy())
+        crews = crews_of(scene, votes, asked_words(asked.result(), votes))
+        consensus = likely.result()
+    if crews:
+        for crew in crews[:MAX_CREWS]:
+            who[crew.accounts] = True
+        consensus = consensus_of(scene, who)
     drop_crews(scene, texts, consensus, crews[:MAX_CREWS])
     if drop_contradicting(scene, consensus):
         drop_contradicting(scene, consensus_of(scene, everybody))
