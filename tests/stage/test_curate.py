@@ -3,8 +3,10 @@
 import itertools
 import json
 import uuid
+import zlib
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,6 +15,7 @@ from tuneloop.artefacts.stage import GoldenSet, LakeVersion, Scope, StageContext
 from tuneloop.artefacts.store import Store
 from tuneloop.config.curate import CurateConfig
 from tuneloop.config.data import LakeConfig
+from tuneloop.curate import gates
 from tuneloop.curate.stage import curate
 from tuneloop.errors import DataError, LeakError
 from tuneloop.lake.stage import take_in
@@ -496,3 +499,65 @@ def test_a_killed_pass_goes_on_from_its_parts(run, tmp_path, monkeypatch):
     whole = run(events)
     for name, path in whole.out.files.items():
         assert path.read_bytes() == goes_on.out.files[name].read_bytes(), name
+
+
+class Meanings:
+    """Stands for the encoder: texts mean different things, but for those that stand for others."""
+
+    def __init__(self, same):
+        self.same = same
+
+    def encode(self, texts):
+        vectors = np.zeros((len(texts), 512), dtype=np.float32)
+        for row, text in enumerate(texts):
+            drawn = np.random.default_rng(zlib.crc32(self.same.get(text, text).encode()))
+            vectors[row] = drawn.normal(size=512)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def with_meanings(monkeypatch, same):
+    monkeypatch.setattr(gates, "open_encoder", lambda *_, **__: Meanings(same))
+
+
+def test_leaks_of_all_three_kinds_are_removed_and_listed(run, monkeypatch):
+    text = "could somebody tell me where the nearest branch office of yours is"
+    leaks = {
+        "exact": text,
+        "near": "hello " + text + " today",
+        "semantic": "in which street do i find your closest counter",
+    }
+    planted = [asked(name, text) for name, text in leaks.items()]
+    planted += [said(f"f-{name}", name, "thumb", True) for name in leaks]
+    with_meanings(monkeypatch, {leaks["semantic"]: text})
+    result = run([*many(), *planted], golden=[text], leak={"semantic": "auto"})
+    assert not leaks.keys() & result.by_id.keys()
+    assert {leak["interaction_id"] for leak in result.summary["leaks"]} == leaks.keys()
+    assert {
+        name: result.summary["golden"]["guard"]["by_kind"][name] for name in leaks
+    } == dict.fromkeys(leaks, 1)
+    with pytest.raises(LeakError, match="3 interactions"):
+        run([*many(), *planted], golden=[text], leak={"semantic": "auto", "max_share": 0.02})
+
+
+def test_a_training_row_that_asks_a_held_out_question_in_other_words_goes(run, monkeypatch):
+    rewordings = [f"quite another sentence about number {n} {n * 3} {n * 7}" for n in range(12)]
+    events = many()
+    events += [asked(f"p{n}", text, hours=200 + n) for n, text in enumerate(rewordings)]
+    events += [said(f"pf{n}", f"p{n}", "thumb", True, hours=300) for n in range(len(rewordings))]
+    before = run(events)
+    held = next(row for row in before.rows if row["split"] == "validation")
+    planted = next(n for n in range(12) if before.by_id[f"p{n}"]["split"] == "train")
+    meaning = {rewordings[planted]: held["prompt"][-1]["content"]}
+    with_meanings(monkeypatch, meaning)
+    after = run(events, leak={"semantic": "auto"})
+    assert before.by_id.keys() - after.by_id.keys() == {f"p{planted}"}
+    assert after.why["interaction", f"p{planted}"] == "split_leak"
+    assert after.summary["split_meaning"]["n_dropped"] == 1
+    with pytest.raises(LeakError, match="1 training rows"):
+        run(events, leak={"semantic": "auto", "on_leak": "fail"})
+
+
+def test_a_row_marked_as_golden_stops_the_run(run):
+    with pytest.raises(LeakError, match=r"tagged 'golden'.*marked"):
+        run([*many(), asked("marked", TOPICS[1], tags=["golden"]),
+             said("f", "marked", "thumb", True)])  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,18 +16,21 @@ from tuneloop.curate import split
 from tuneloop.curate.caps import above, apply_caps
 from tuneloop.curate.columns import Feedback, Flags, signal_code
 from tuneloop.curate.duplicates import Questions, Worth, drop_duplicates, near_equal
-from tuneloop.curate.meaning import compare_meanings, join_meanings, open_encoder
+from tuneloop.curate.meaning import across_meanings, compare_meanings, join_meanings, open_encoder
 from tuneloop.curate.order import mix
 from tuneloop.curate.overlap import Matches
 from tuneloop.curate.passes import Read, read_spoken, reconnect
 from tuneloop.curate.quality.contradiction import contradictions
 from tuneloop.curate.quality.flags import OF_ANSWER, bits_with, counts, names
-from tuneloop.curate.settle import detail, refuse_marked, settle
+from tuneloop.curate.settle import detail, refuse_marked, refuse_share, settle
 from tuneloop.curate.signals.derive import derive
 from tuneloop.curate.signals.evidence import Evidence, evidence
 from tuneloop.curate.signals.opinion import opinions
 from tuneloop.curate.trust.gate import Distrusted, distrust
 from tuneloop.curate.trust.scene import REASONS
+
+if TYPE_CHECKING:
+    from tuneloop.runtime.encoder import Encoder
 
 COMMENT = signal_code("comment")
 
@@ -95,7 +98,7 @@ def pass_gates(read: Read, config: CurateConfig, context: StageContext) -> Gated
     ties = mix(np.full(len(interactions), context.seed), assembled.key)
     report["caps"] = apply_caps(interactions, kept, (believed.weight, ties), config.caps, dropped)
     step("curate: split")
-    groups = _split(read, questions, kept, side, config)
+    groups = _split(read, questions, kept, side, config, report)
     _drop_orphans(read, feedback, kept)
     return Gated(read, feedback, questions, kept, side, believed, groups, distrusted, report)
 
@@ -215,14 +218,17 @@ def _guard(read: Read, kept: Flags, config: CurateConfig) -> dict[str, Any]:
 
 
 def _split(
-    read: Read, questions: Questions, kept: Flags, side: NDArray[np.int8], config: CurateConfig
-) -> split.Groups:
+    read: Read, questions: Questions, kept: Flags, side: NDArray[np.int8], config: CurateConfig,
+    report: dict[str, Any],
+) -> split.Groups:  # fmt: skip
     """Drop what is on both sides and what is too much of one thing; name the groups."""
     interactions, dropped = read.assembled.interactions, read.dropped
     between = np.flatnonzero(kept & (side == split.BOTH))
     dropped.add("interaction", interactions.id.take(pa.array(between)), "split_bridge",
                 "connected with held-out and training rows")  # fmt: skip
     kept[between] = False
+    if read.guard.encoder and config.leak.enabled:
+        report["split_meaning"] = _across(read, kept, side, read.guard.encoder, config)
     held = kept & (side == split.VALIDATION)
     code = np.where(held, interactions.cluster, -1)
     oldest = (-interactions.ts, read.assembled.key)
@@ -231,6 +237,22 @@ def _split(
                 "more of one question than validation holds")  # fmt: skip
     kept[surplus] = False
     return split.name_groups(read.assembled, questions, kept, config.split)
+
+
+def _across(
+    read: Read, kept: Flags, side: NDArray[np.int8], encoder: Encoder, config: CurateConfig
+) -> dict[str, Any]:
+    """Drop the training rows that ask a held-out question in other words."""
+    interactions = read.assembled.interactions
+    train, held = kept & (side == split.TRAIN), kept & (side == split.VALIDATION)
+    found = across_meanings(encoder, read.texts, interactions.question, (train, held), config.leak)
+    refuse_share(found.leaks, kept, config.leak)
+    gone = np.flatnonzero(found.leaks)
+    details = [f"semantic:{value:.2f}" for value in found.similarity[gone].tolist()]
+    read.dropped.add("interaction", interactions.id.take(pa.array(gone)), "split_leak",
+                     pa.array(details, pa.string()))  # fmt: skip
+    kept[gone] = False
+    return found.counts | {"n_dropped": len(gone)}
 
 
 def _drop_orphans(read: Read, feedback: Feedback, kept: Flags) -> None:

@@ -18,7 +18,7 @@ from tuneloop.artefacts.golden import GoldenPrompt, Status
 from tuneloop.config.golden import LeakConfig
 from tuneloop.curate.overlap import EXACT, NEAR, Matches, Overlap
 from tuneloop.curate.question import question_of
-from tuneloop.curate.semantic import nearest
+from tuneloop.curate.semantic import alike_share, nearest
 from tuneloop.curate.similar import SHINGLE, Corpus, normalise
 
 if TYPE_CHECKING:
@@ -139,10 +139,7 @@ class Guard:
         if self.encoder is None or len(self._texts) < 2:
             return False
         vectors = self.encoder.encode(self._texts)
-        cosine = vectors @ vectors.T
-        np.fill_diagonal(cosine, -1)
-        share = (cosine.max(axis=1) >= self.config.semantic_threshold).mean()
-        return bool(share > NARROW)
+        return alike_share(vectors, self.config.semantic_threshold) > NARROW
 
     def likeness(self, questions: pa.Array) -> np.ndarray:
         """Return how many of its rarer words each of n questions shares with a golden one, 0 … 1.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tuneloop.config.golden import EncoderConfig, LeakConfig, SemanticConfig
 from tuneloop.curate.columns import Codes, Findings, Flags, Hashes, Ints, Texts
-from tuneloop.curate.leak import Guard
+from tuneloop.curate.leak import NARROW, Guard
 from tuneloop.curate.overlap import Matches
-from tuneloop.curate.semantic import MAX_TEXTS, join
+from tuneloop.curate.semantic import MAX_TEXTS, alike_share, join, nearest
 from tuneloop.errors import DataError
 
 if TYPE_CHECKING:
@@ -104,6 +106,68 @@ def join_meanings(
     before, after = (len(np.unique(c[c >= 0])) for c in (cluster, joined))
     counts = {"questions": len(keys), "clusters_before": before, "clusters_after": after}
     return joined, Findings("semantic_duplicates", counts)
+
+
+@dataclass
+class Across:
+    """Training questions that mean what a held-out one does.
+
+    Attributes:
+        leaks: Which rows go.
+        similarity: Cosine of each row's question to the nearest held-out one; -1 not compared.
+        counts: For `summary.json`.
+    """
+
+    leaks: Flags
+    similarity: NDArray[np.float32]
+    counts: dict[str, Any]
+
+
+def across_meanings(
+    encoder: Encoder, texts: Texts, questions: Hashes, sides: tuple[Flags, Flags],
+    config: LeakConfig,
+) -> Across:  # fmt: skip
+    """Find the training rows that ask a validation question in other words.
+
+    Where held-out questions, each another one, are as near to one another as that, meaning alone
+    cannot tell the same question from one of the same domain, and no row goes for it. Of more
+    than `semantic_max_texts` different questions the held-out ones are compared first, and how
+    many were left out is said.
+
+    Args:
+        encoder: What compares meanings.
+        texts: Column `question`.
+        questions: Hash of each of n rows' question.
+        sides: Which rows train, and which are held out.
+        config: Threshold and bound.
+    """
+    train, held = sides
+    keys, first = np.unique(questions[train | held], return_index=True)
+    first = np.flatnonzero(train | held)[first]
+    is_held = np.isin(keys, questions[held])
+    order = np.argsort(~is_held, kind="stable")[: config.semantic_max_texts]
+    vectors: NDArray[np.float32] | None = None
+    for place, column in _questions(texts, first[order], len(questions)):
+        part = encoder.encode(column.to_pylist())
+        if vectors is None:
+            vectors = np.zeros((len(order), part.shape[1]), dtype=np.float32)
+        vectors[place] = part
+    similarity = np.full(len(questions), -1, dtype=np.float32)
+    counts: dict[str, Any] = {"questions": len(keys), "left_out": len(keys) - len(order)}
+    if vectors is None or is_held[order].all() or not is_held.any():
+        return Across(np.zeros(len(questions), dtype=bool), similarity, counts)
+    theirs = vectors[is_held[order]]
+    mine = np.flatnonzero(~is_held[order])
+    _, cosine = nearest(vectors[mine], theirs)
+    of_key = np.full(len(keys), -1, dtype=np.float32)
+    of_key[order[mine]] = cosine
+    place = np.minimum(np.searchsorted(keys, questions), len(keys) - 1)
+    known = (keys[place] == questions) & train
+    similarity[known] = of_key[place[known]]
+    narrow = alike_share(theirs, config.semantic_threshold) > NARROW
+    leaks = similarity >= config.semantic_threshold
+    counts |= {"n_above_threshold": int(leaks.sum()), "narrow_domain": narrow}
+    return Across(leaks & (not narrow), similarity, counts)
 
 
 def _questions(texts: Texts, rows: Ints, n: int) -> Iterator[tuple[Ints, pa.Array]]:

@@ -33,6 +33,16 @@ def nearest(vectors: Vectors, among: Vectors) -> tuple[Ints, NDArray[np.float32]
     return index, np.round(cosine, 4)
 
 
+def alike_share(vectors: Vectors, threshold: float) -> float:
+    """Return the share of unit vectors that another one reaches the threshold with."""
+    if len(vectors) < 2:
+        return 0.0
+    alike = np.zeros(len(vectors), dtype=bool)
+    for a, b in close_pairs(vectors, threshold):
+        alike[a] = alike[b] = True
+    return float(alike.mean())
+
+
 def close_pairs(vectors: Vectors, threshold: float) -> Iterator[tuple[Ints, Ints]]:
     """Yield every pair (a < b) of unit vectors whose cosine reaches the threshold, by blocks."""
     for start in range(0, len(vectors), BLOCK):

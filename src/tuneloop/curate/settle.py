@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tuneloop.config.golden import LeakConfig
-from tuneloop.curate.columns import Codes, Flags, Hashes
+from tuneloop.curate.columns import Flags, Hashes
 from tuneloop.curate.leak import KINDS, REFERENCE, SEMANTIC, SOURCE, Guard, owners
 from tuneloop.curate.overlap import Matches
 from tuneloop.errors import LeakError
@@ -109,16 +109,19 @@ def detail(guard: Guard, found: Matches, row: int) -> str:
     return f"{KINDS[found.kind[row]]}:{guard.ids[found.index[row]]}:{found.similarity[row]:.2f}"
 
 
-def across_split(cluster: Codes, question: Hashes, validation: Flags) -> Flags:
-    """Return the training rows whose question, or cluster of questions, is in validation too.
+def refuse_share(leaks: Flags, kept: Flags, config: LeakConfig) -> None:
+    """Fail where too many of the rows ask a held-out question in other words.
 
-    Clusters hold near-equal questions, and equal meanings where semantic duplicates are on. The
-    training row goes: validation stays as it was.
+    Raises:
+        LeakError: if more than `max_share` do, or any does and `on_leak` is `fail`.
     """
-    held_clusters = cluster[validation & (cluster >= 0)]
-    twice = np.isin(question, question[validation]) | np.isin(cluster, held_clusters)
-    leaks: Flags = twice & ~validation
-    return leaks
+    n, share = int(leaks.sum()), float(leaks.sum()) / max(int(kept.sum()), 1)
+    if n and (config.on_leak == "fail" or share > config.max_share):
+        raise LeakError(
+            f"{n} training rows ({share:.1%}) ask a held-out question in other words",
+            where="curate.leak",
+            hint="hold out by time or by user (curate.split), or allow more: curate.leak.max_share",
+        )
 
 
 def _canned(found: Matches, questions: Hashes) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 from tuneloop.artefacts.golden import GoldenPrompt
 from tuneloop.config.golden import EncoderConfig, LeakConfig
 from tuneloop.curate.leak import KINDS, Guard, held_statuses
-from tuneloop.curate.settle import across_split, detail, refuse_marked, settle
+from tuneloop.curate.settle import detail, refuse_marked, settle
 from tuneloop.errors import LeakError
 from tuneloop.runtime.encoder import find_encoder
 
@@ -202,14 +202,6 @@ def test_elsewhere_all_go_and_too_many_stop_the_run():
 def test_candidates_are_held_out_while_they_wait():
     assert held_statuses(LeakConfig()) == ("active", "candidate")
     assert held_statuses(LeakConfig(hold_out_candidates=False)) == ("active",)
-
-
-def test_training_gives_way_to_validation():
-    cluster = np.array([0, 0, 1, -1, -1, 2], dtype=np.int32)
-    question = np.array([1, 2, 3, 4, 4, 5], dtype=np.uint64)
-    validation = np.array([True, False, False, True, False, False])
-    expected = [False, True, False, False, True, False]
-    assert across_split(cluster, question, validation).tolist() == expected
 
 
 def test_a_guard_survives_pickling():
