@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuneloop.artefacts.store import Artefact, Store
@@ -124,8 +125,21 @@ def _interactions(curated: Artefact, row: dict[str, Any]) -> list[dict[str, Any]
                      and f["feedback_id"] not in {s["feedback_id"] for s in feedback}]  # fmt: skip
         for said in feedback:
             said["used"] = said["feedback_id"] in used
+            if said["signal"] in ("correction", "edit"):
+                said["changed"] = _changed(curated_row["answer"], said["value_json"])
         found.append({"interaction_id": id, "curated": curated_row, "feedback": feedback})
     return found
+
+
+def _changed(answer: str | None, value: str | None) -> dict[str, float] | None:
+    """Return what a correction or an edit changed, as shares; None where it is no text."""
+    from tuneloop.curate.signals.edits import describe_edit
+
+    text = json.loads(value or "null")
+    if not isinstance(text, str):
+        return None
+    edit = asdict(describe_edit(answer or "", text))
+    return {name: round(share, 4) for name, share in edit.items()}
 
 
 def _curated_rows(curated: Artefact, ids: list[str]) -> list[dict[str, Any]]:
@@ -239,6 +253,10 @@ def _interaction_lines(one: dict[str, Any]) -> list[str]:
         mark = "used" if said["used"] else "not used"
         lines.append(f"  {said['signal']} {_short(value)} by {said.get('actor') or 'somebody'}"
                      f"{counted} ({said['feedback_id']}, {mark})")  # fmt: skip
+        if changed := said.get("changed"):
+            kinds = ("replaced", "inserted", "deleted")
+            shares = ", ".join(f"{changed[kind]:.0%} {kind}" for kind in kinds)
+            lines.append(f"    of its words {shares}; {changed['similarity']:.0%} alike")
     return lines
 
 

@@ -561,3 +561,15 @@ def test_a_row_marked_as_golden_stops_the_run(run):
     with pytest.raises(LeakError, match=r"tagged 'golden'.*marked"):
         run([*many(), asked("marked", TOPICS[1], tags=["golden"]),
              said("f", "marked", "thumb", True)])  # fmt: skip
+
+
+def test_an_answer_that_met_the_token_limit_is_cut_off(run):
+    events = many()
+    whole = "This says all that there is to say on it, and ends with a full stop."
+    for id, reason in (("cut", "length"), ("whole", "stop"), ("odd", {"type": "length"})):
+        response = {"content": whole, "finish_reason": reason}
+        events += [asked(id, f"a question of its own, namely {id}", response=response),
+                   said(f"f-{id}", id, "thumb", True)]  # fmt: skip
+    result = run(events, quality={"truncated": "drop"})
+    assert result.why["interaction", "cut"] == "quality_truncated"
+    assert {"whole", "odd"} <= result.by_id.keys()

@@ -121,6 +121,9 @@ def test_a_row_is_explained_back_to_its_events(made):
         "i1-0": ("correction", '"on its way"', "user:u7", 1.0, True),
         "i1-1": ("dwell", "3", "user:u7", 0.1, False),
     }
+    changed = one["feedback"][0]["changed"]
+    assert (changed["replaced"], changed["inserted"]) == (0.3333, 0.6667)  # one word became three
+    assert "33% replaced, 67% inserted" in "\n".join(explain_lines(report))
     assert report["versions"]["lake"]["details"] == {"uri": "lakes/x", "version": 3}
     assert report["versions"]["set"]["code"] == "c" * 64
     assert [a["digest"] for a in report["adapters"]] == [adapter.digest]

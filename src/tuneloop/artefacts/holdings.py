@@ -41,7 +41,7 @@ def texts_held(store: Store, needles: Needles) -> tuple[set[str], set[str]]:
     theirs: set[str] = set()
     others: set[str] = set()
     for curated in _live(store, "curate"):
-        with pq.ParquetFile(file_of(curated, "curated.parquet")) as table:
+        with pq.ParquetFile(file_of(curated, "curated.parquet"), pre_buffer=False) as table:
             for batch in table.iter_batches(batch_size=8_192):
                 hits = rows_of_theirs(batch, needles)
                 said = [name for name in ("prompt", "correction") if name in batch.schema.names]

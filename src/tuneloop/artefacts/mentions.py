@@ -179,7 +179,7 @@ def _opened(path: Path, begin: bytes) -> IO[bytes] | Any:
 def _table(path: Path) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         yield from file.iter_batches(batch_size=8_192)
 
 

@@ -11,13 +11,14 @@ import pyarrow as pa
 from tuneloop.artefacts.stage import Scope
 from tuneloop.artefacts.tables import MESSAGES
 from tuneloop.config.curate import CurateConfig
-from tuneloop.curate.decode import NOTHING, Interaction, json_of, text_of
+from tuneloop.curate.decode import NOTHING, Interaction, Unmodelled, json_of, text_of
 from tuneloop.curate.question import question_of_turns
 
 GOLDEN_TAG = "golden"
 CODED = ("system", "segment", "intent", "template", "task", "env")
 _SINGLE = ("event_ts", *CODED, "source", "output_terms", "consent_basis", "answer", "question",
-           "system_prompt", "tools", "answer_tool_calls", "answer_reasoning")  # fmt: skip
+            "system_prompt", "tools", "answer_tool_calls", "answer_reasoning",
+            "finish_reason")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Admitted:
             messages[0][1] if messages[0][0] == "system" else None,
             None if request.tools is NOTHING else json_of(request.tools),
             None if response.tool_calls is NOTHING else json_of(response.tool_calls),
-            response.reasoning,
+            response.reasoning, _finish_reason(response.extra),
         ))  # fmt: skip
         self.numbers.append(_numbers(x))
         self.documents.append(_documents(x) if request.context else [])
@@ -132,6 +133,12 @@ class Admitted:
             for name, values in zip(_SINGLE, single, strict=True)
         }
         return {"prompt": lists.cast(MESSAGES), **columns}
+
+
+def _finish_reason(extra: Unmodelled | None) -> str | None:
+    """Return why generation stopped, where the log says so."""
+    said = extra.finish_reason if extra else None
+    return said if isinstance(said, str) else None
 
 
 def _numbers(x: Interaction) -> tuple[int, float, float, int]:

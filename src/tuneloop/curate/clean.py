@@ -58,8 +58,9 @@ class Cleaner:
     guard: Guard
 
     def __call__(
-        self, columns: dict[str, pa.Array], ids: pa.Array, sessions: pa.Array, spoken: pa.Table
-    ) -> Cleaned:
+        self, columns: dict[str, pa.Array], ids: pa.Array, sessions: pa.Array, spoken: pa.Table,
+        *, finish_reason: pa.Array | None = None,
+    ) -> Cleaned:  # fmt: skip
         """Return the batch with its texts cleaned and its findings.
 
         Args:
@@ -67,6 +68,7 @@ class Cleaner:
             ids: Ids of the interactions.
             sessions: Their sessions, null for none.
             spoken: (row, piece, signal, text) of each text of feedback.
+            finish_reason: Why each answer ended, where logged.
         """
         conversations = pc.coalesce(sessions, ids)
         layers = _layers(spoken)
@@ -82,7 +84,8 @@ class Cleaner:
         found = self._compare(asked, new, [done.columns[n] for n in first if n != "comment"], ids)
         left_out = np.any([done.left_out[name] for name in rest], axis=0)
         words = split_words(pc.fill_null(new["answer"], ""))
-        mask = quality_flags(new["question"], new["answer"], self.config.quality, words=words)
+        mask = quality_flags(new["question"], new["answer"], self.config.quality, words=words,
+                             finish_reason=finish_reason)  # fmt: skip
         flags = {
             "flag:left_out": left_out, "flag:quality": mask,
             "flag:leak_kind": found.kind, "flag:leak_index": found.index,

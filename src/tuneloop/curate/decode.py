@@ -40,12 +40,19 @@ class Request(Struct, gc=False):
     context: list[dict[str, Any]] | None = None
 
 
+class Unmodelled(Struct, gc=False):
+    """Of what the schema does not know."""
+
+    finish_reason: Any = None
+
+
 class Response(Struct, gc=False):
     """What was answered."""
 
     content: str | None = None
     tool_calls: Raw = NOTHING
     reasoning: str | None = None
+    extra: Unmodelled | None = None
 
 
 class Assignment(Struct, gc=False):

@@ -70,7 +70,8 @@ class Prepare:
         whole = whole_keys(mine["session_id"], mine["episode_id"])
         spoken = Spoken(self.spoken).of([keys[admitted.row], *whole, turns])
         texts = {name: given[name] for name in WHOLE}
-        cleaned = self.cleaner(texts, mine["id"], mine["session_id"], spoken)
+        reasons = given.pop("finish_reason")
+        cleaned = self.cleaner(texts, mine["id"], mine["session_id"], spoken, finish_reason=reasons)
         table = self._columns(given, mine, cleaned)
         table = _with_numbers(table, numbers, admitted)
         table = table.append_column("key", pa.array(keys[admitted.row]))

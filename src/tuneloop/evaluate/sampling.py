@@ -80,7 +80,7 @@ def _read(curated: CuratedSet, config: SampleConfig) -> tuple[list[_Wanted], int
     columns = ["interaction_id", "split", "prompt", "answer", "correction", "score", "weight",
                "signals", "answer_tool_calls"]  # fmt: skip
     wanted: dict[str, _Wanted] = {}
-    with pq.ParquetFile(curated.path("curated.parquet")) as table:
+    with pq.ParquetFile(curated.path("curated.parquet"), pre_buffer=False) as table:
         for batch in table.iter_batches(batch_size=4_096, columns=columns):
             for row in batch.to_pylist():
                 found = _wanted(row, config)

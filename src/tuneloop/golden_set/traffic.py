@@ -62,7 +62,7 @@ def find_curated(store: Store, digest: str | None) -> Artefact:
 
 def read_rows(curated: Artefact) -> Iterator[Row]:
     """Yield the rows of a curated set, in its order; columns it does not have count as unstated."""
-    file = pq.ParquetFile(curated.path("curated.parquet"))
+    file = pq.ParquetFile(curated.path("curated.parquet"), pre_buffer=False)
     columns = [name for name in COLUMNS if name in file.schema_arrow.names]
     for batch in file.iter_batches(batch_size=4_096, columns=columns):
         for row in batch.to_pylist():

@@ -40,7 +40,7 @@ _ANSWERS = {"sft": ("completion",), "preference": ("chosen", "rejected"), "kto":
 def built_rows(paths: list[Path], kind: Kind) -> Iterator[Example]:
     """Yield the rows of a set's files, one batch in memory."""
     for path in paths:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS):
+        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=BATCH_ROWS):
             for row in batch.to_pylist():
                 tools = row.get("tools")
                 yield Example(

@@ -261,13 +261,6 @@ def find_all(texts: list[str], redactor: Redactor) -> list[list[Span]]:
     return found
 
 
-def redact_texts(texts: list[str], conversation: str, redactor: Redactor) -> list[str]:
-    """Return a few texts of one conversation, redacted as prompts are (golden prompts, say)."""
-    done = redact_batch({"question": texts}, [conversation] * len(texts), redactor)
-    redacted: list[str] = done.columns["question"].to_pylist()
-    return redacted
-
-
 def mask_texts(texts: pa.Array | list[str], redactor: Redactor) -> pa.Array:
     """Return the texts with each find as `[KIND]`, as `Redacted.masked` has them."""
     empty = [""] * len(texts)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tuneloop.artefacts.tables import MESSAGES
 from tuneloop.config.privacy import RedactConfig
-from tuneloop.curate.privacy.redact import make_redactor, redact_batch, redact_texts
+from tuneloop.curate.privacy.redact import make_redactor, redact_batch
 from tuneloop.curate.privacy.report import RedactionReport
 from tuneloop.errors import DataError
 
@@ -114,6 +114,11 @@ def test_the_policy_of_a_field_holds_there_and_secrets_go_everywhere(action, mon
     assert done.masked["answer"].to_pylist() == ["[EMAIL] my password: [SECRET]"]
     assert done.report.found["answer", "email"] == 1
     assert done.report.replaced["answer", "email"] == (action != "keep")
+
+
+def redact_texts(texts, conversation, redactor):
+    done = redact_batch({"question": texts}, [conversation] * len(texts), redactor)
+    return done.columns["question"].to_pylist()
 
 
 def test_switched_off_it_still_removes_secrets():
