@@ -250,14 +250,13 @@ class Pipeline(Stages):
             Parent(role="champion", kind="system", digest=champion.spec.digest),
             Parent(role="candidate", kind="system", digest=candidate.spec.digest),
         ]
-        judge = self.systems.judge_model(config.judge, config.engine)
-        if judge:
-            parents.append(Parent(role="judge", kind="model", digest=judge.digest))
+        judges, judged_by = self.systems.judge_models(config.judge, config.engine)
+        parents += judged_by
 
         def work(context: StageContext) -> StageOutput:
             for system in (champion, candidate):
                 remember(self.store, system.spec)
-            return evaluate(self.golden, champion, candidate, config, context, judge_model=judge)
+            return evaluate(self.golden, champion, candidate, config, context, judges)
 
         # Which systems they are, not how they were named, decides what comes out.
         named = config.model_copy(update={"candidate": TRAINED, "champion": "alias"})

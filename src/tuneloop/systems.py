@@ -16,7 +16,7 @@ from tuneloop.artefacts.systems import Hosted, SystemSpec
 from tuneloop.config.evaluate import EngineConfig, JudgeConfig
 from tuneloop.config.schema import ModelConfig, RunConfig
 from tuneloop.config.system import SystemConfig
-from tuneloop.errors import StoreError, TuneloopError
+from tuneloop.errors import DataError, StoreError, TuneloopError
 from tuneloop.runtime.adapters import CONFIG, adapter_files, check_adapter
 from tuneloop.runtime.execution import StageSpec, execute, make_job
 from tuneloop.runtime.progress import SilentProgress
@@ -111,6 +111,24 @@ class Systems:
         if judge.role == "off" or (judge.engine or engine).backend == "url":
             return None
         return resolve_model(ModelConfig(name=judge.model)) if judge.model else self.base
+
+    def judge_models(
+        self, judge: JudgeConfig, engine: EngineConfig
+    ) -> tuple[list[ResolvedModel | None], list[Parent]]:
+        """Return the weights of the judge and its panel, and all the judging reads as parents."""
+        models = [self.judge_model(member, engine) for member in judge.members()]
+        parents = [
+            Parent(role="judge" if i == 0 else f"judge[{i}]", kind="model", digest=model.digest)
+            for i, model in enumerate(models)
+            if model
+        ]
+        held = judge.certificate
+        for role, path in (("judge_labelled", held.labelled), ("judge_anchors", held.anchors)):
+            if path and judge.role != "off":
+                if not Path(path).is_file():
+                    raise DataError("there is no such file", where=f"judge.certificate: {path}")
+                parents.append(Parent(role=role, kind="file", digest=digest_file(Path(path))))
+        return models, parents
 
     # -- references ------------------------------------------------------------------
     def _of(self, generation: Generation | None) -> ServedSystem:

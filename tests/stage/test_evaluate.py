@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +14,14 @@ from systems import served
 
 from tuneloop.artefacts.digest import digest_file
 from tuneloop.artefacts.manifest import Manifest
-from tuneloop.artefacts.stage import GoldenSet, StageContext
+from tuneloop.artefacts.stage import Evaluation, GoldenSet, StageContext
 from tuneloop.artefacts.store import Store
 from tuneloop.artefacts.systems import Sampling
+from tuneloop.config.decide import DecideConfig
 from tuneloop.config.evaluate import EngineConfig, EvaluateConfig, JudgeConfig
+from tuneloop.config.judge import CertificateConfig, PanelJudge
+from tuneloop.decide.outcomes import read_evidence
+from tuneloop.decide.stage import weigh
 from tuneloop.evaluate.stage import evaluate
 from tuneloop.runtime.progress import SilentProgress
 from tuneloop.runtime.tiny import make_tiny
@@ -45,10 +50,10 @@ def golden_set(folder, n=8):
     return GoldenSet(store.commit(draft, {"golden.jsonl": path}).manifest, store)
 
 
-def run(golden, work, config, champion, candidate):
+def run(golden, work, config, champion, candidate, *, cache=None, n=1):
     work.mkdir(parents=True, exist_ok=True)
-    context = StageContext(work=work, seed=7, progress=SilentProgress())
-    return evaluate(golden, champion, candidate, config, context, None)
+    context = StageContext(work=work, seed=7, progress=SilentProgress(), cache=cache)
+    return evaluate(golden, champion, candidate, config, context, [None] * n)
 
 
 def rows(output, name):
@@ -72,7 +77,10 @@ def local(tiny):
     champion = served("base", folder=tiny, sampling=sampling)
     candidate = served("terse", folder=tiny, sampling=sampling, system_prompt="Answer briefly.")
     engine = EngineConfig(backend="transformers", dtype="float32", max_in_flight=4)
-    judge = JudgeConfig(role="advisory", n_prompts=3, n_canaries=1, reasoning_tokens=4)
+    judge = JudgeConfig(
+        role="advisory", n_prompts=3, reasoning_tokens=4, n_resamples=0,
+        certificate=CertificateConfig(n_canaries=1, n_consistency=1),
+    )  # fmt: skip
     config = EvaluateConfig(engine=engine, judge=judge, metrics=["token_f1"])
     return config, champion, candidate
 
@@ -82,8 +90,8 @@ def test_in_process_from_golden_set_to_files(tmp_path, local):
     golden = golden_set(tmp_path)
     output = run(golden, tmp_path / "one", config, champion, candidate)
     assert sorted(output.files) == [
-        "answers.parquet", "checks.parquet", "evaluation.json", "judgments.parquet",
-        "metrics.parquet",
+        "answers.parquet", "certificate.json", "checks.parquet", "evaluation.json",
+        "judgments.parquet", "metrics.parquet",
     ]  # fmt: skip
     assert len(rows(output, "answers")) == 16
     assert len(rows(output, "checks")) == 32
@@ -96,7 +104,7 @@ def test_in_process_from_golden_set_to_files(tmp_path, local):
     assert summary["prompts"][1]["slices"] == ["odd"]
     assert summary["judge"]["role"] == "advisory"
     assert {c["name"] for c in summary["judge"]["canaries"]} == {
-        "identical", "padded", "null", "injection", "known_bad",
+        "identical", "copies", "padded", "null", "injection", "known_bad",
     }  # fmt: skip
     assert (output.counts.n_in, output.counts.n_out) == (8, 8)
     assert output.details["usage"]["candidate"]["n"] == 8
@@ -130,16 +138,17 @@ class Oracle:
             number = int(body["messages"][-1]["content"].split()[2])
             return completion(str(2 * number if system == "add" else 2 * number + 1))
         text = body["messages"][1]["content"]
-        parts = {x: text.split(f"<{x}>\n")[1].split(f"\n</{x}>")[0]
-                 for x in ("reference", "answer_a", "answer_b")}  # fmt: skip
-        good = [parts[x].startswith(parts["reference"]) for x in ("answer_a", "answer_b")]
+        fenced = dict(re.findall(r"<([a-z_]+)(?:-[0-9a-f]+)?>\n(.*?)\n</\1", text, re.S))
+        good = [fenced[x].startswith(fenced["reference"]) for x in ("answer_a", "answer_b")]
         label = "T" if good[0] == good[1] else "A" if good[0] else "B"
         return completion(label, top=[(label, -0.01), ("x", -5.0)])
 
 
 def remote(url):
     engine = EngineConfig(backend="url", url=url, served_model="m", max_in_flight=4)
-    judge = JudgeConfig(role="deciding", n_prompts=None, n_canaries=2)
+    judge = JudgeConfig(
+        role="deciding", n_prompts=None, certificate=CertificateConfig(n_canaries=2)
+    )
     config = EvaluateConfig(engine=engine, judge=judge)
     return config, served("champion"), served("candidate", system_prompt="add")
 
@@ -210,3 +219,89 @@ def test_kill_9_half_way_asks_nothing_twice_and_ends_the_same(tmp_path):
         resumed = run(golden, tmp_path / "two", *remote(url))
         assert len(seen) - before <= n_asked - kept
     assert digests(resumed) == digests(undisturbed)
+
+
+def judge_asked(seen):
+    return [b for _, b, _ in seen if b["messages"][0]["content"].startswith("You compare")]
+
+
+def test_another_candidate_asks_the_champion_and_known_judgments_nothing(tmp_path):
+    golden, cache = golden_set(tmp_path), tmp_path / "cache"
+    with fake_openai(Oracle()) as (url, seen):
+        config, champion, candidate = remote(url)
+        run(golden, tmp_path / "one", config, champion, candidate, cache=cache)
+        first = len(seen)
+        run(golden, tmp_path / "two", config, champion, candidate, cache=cache)
+        anchors = len(seen) - first
+        # The judge's weights cannot be seen behind an address: its anchors are asked anew.
+        assert anchors == len(judge_asked(seen[first:])) == 2 * 2 * 12
+        before = len(seen)
+        other = served("another", system_prompt="add ")
+        run(golden, tmp_path / "three", config, champion, other, cache=cache)
+    asked = seen[before:]
+    answered = [b for _, b, _ in asked if not b["messages"][0]["content"].startswith("You compare")]
+    assert {b["messages"][0]["content"] for b in answered} == {"add "}
+    assert len(answered) == 8
+
+
+def certificate_of(output):
+    return json.loads(output.files["certificate.json"].read_text())["judges"][0]
+
+
+def test_an_able_judge_gets_its_certificate(tmp_path):
+    with fake_openai(Oracle()) as (url, _):
+        config, champion, candidate = remote(url)
+        output = run(golden_set(tmp_path), tmp_path / "work", config, champion, candidate)
+    found = certificate_of(output)
+    assert {i["name"]: i["status"] for i in found["items"] if i["status"] != "passed"} == {
+        "longer_preferred": "reported"
+    }
+    assert found["status"] == "passed"
+
+
+def test_a_judge_that_always_says_a_holds_the_verdict(tmp_path):
+    def answer(path, body, headers):
+        if body["messages"][0]["content"].startswith("You compare"):
+            return completion("A", top=[("A", -0.01)])
+        return Oracle()(path, body, headers)
+
+    with fake_openai(answer) as (url, _):
+        config, champion, candidate = remote(url)
+        output = run(golden_set(tmp_path, n=32), tmp_path / "work", config, champion, candidate)
+    found = certificate_of(output)
+    failed = {i["name"] for i in found["items"] if i["status"] == "failed"}
+    assert {"identical", "copies", "null", "order_agreement", "first_position"} <= failed
+    store = Store(str(tmp_path / "store"))
+    made = evaluation_of(store, output)
+    for metric, when_invalid, expected in (("judge", "hold", "HOLD"), ("pass", "hold", "HOLD"),
+                                           ("pass", "rules", "PROMOTE")):  # fmt: skip
+        evidence = read_evidence(made)
+        evidence.evaluation["judge"]["when_invalid"] = when_invalid
+        record = weigh(evidence, DecideConfig(metric=metric, n_bootstrap=500), seed=1, lineage={})
+        assert record.verdict == expected, record.reasons
+        if when_invalid == "hold":
+            assert "no certificate" in record.reasons[0]
+
+
+def evaluation_of(store, output):
+    draft = Manifest(kind="evaluate", key="e" * 64, digest="", files={},
+                     started_at=datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
+    return Evaluation(store.commit(draft, output.files).manifest, store)
+
+
+def test_two_judges_are_one_panel(tmp_path):
+    def says_a(path, body, headers):
+        return completion("A", top=[("A", -0.01)])
+
+    with fake_openai(Oracle()) as (url, _), fake_openai(says_a) as (bad, _):
+        config, champion, candidate = remote(url)
+        other = EngineConfig(backend="url", url=bad, served_model="other", max_in_flight=4)
+        panel = [PanelJudge(engine=other)]
+        judge = config.judge.model_copy(update={"panel": panel})
+        config = config.model_copy(update={"judge": judge})
+        output = run(golden_set(tmp_path), tmp_path / "work", config, champion, candidate, n=2)
+    summary = json.loads(output.files["evaluation.json"].read_text())["judge"]
+    assert summary["certified"] == ["judge"]
+    assert [c["status"] for c in summary["certificates"]] == ["passed", "failed"]
+    assert summary["win_rate"]["estimate"] == pytest.approx(1.0)
+    assert {r["judge"] for r in rows(output, "judgments")} == {"judge", "judge-2"}

@@ -95,7 +95,7 @@ class Adapter(Artefact):
 
 
 class Evaluation(Artefact):
-    """Files: `answers.parquet`, `checks.parquet`, `judgments.parquet`, `evaluation.json`."""
+    """Files: `{answers,checks,metrics,judgments}.parquet`, `{evaluation,certificate}.json`."""
 
 
 class Decision(Artefact):

@@ -86,6 +86,11 @@ class RunConfig(Section):
                 ("decide.metric", "evaluate.judge.role"),
                 "decide.metric judge needs evaluate.judge.role deciding",
             )
+        if self.decide.metric == "judge" and self.evaluate.judge.when_invalid == "rules":
+            yield Conflict(
+                ("evaluate.judge.when_invalid", "decide.metric"),
+                "evaluate.judge.when_invalid rules needs another decide.metric than judge",
+            )
         if holds_credentials(self.lake.uri or ""):
             yield Conflict(
                 ("lake.uri",), "lake.uri is stored with the run: no user or password in it"

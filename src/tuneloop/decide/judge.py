@@ -35,13 +35,16 @@ def read_judge(
             role=role, decided=False, summary=text, canaries=_canaries(summary),
             evaluation=dict(summary),
         )  # fmt: skip
+    certified = summary.get("certified")
+    if certified:  # a judge that failed has no say in the panel
+        judgments = [row for row in judgments if row.get("judge") in certified]
     pairs = judge_values(judgments)
     measured = measure(pairs, units, how, judge=True)
     agreement, first = _orders(judgments)
     missing = sum(row["status"] != "ok" for row in judgments)
     reading = JudgeReading(
         role=role,
-        decided=role == "deciding",
+        decided=role == "deciding" and certified != [],
         summary="",
         n_prompts=len(pairs),
         n_missing=missing,
@@ -57,11 +60,12 @@ def read_judge(
 
 def _orders(judgments: Sequence[Row]) -> tuple[float | None, float | None]:
     """Return how often the two orders prefer the same side, and the first position's share."""
-    scores: dict[str, dict[str, float]] = defaultdict(dict)
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in judgments:
-        if row["status"] == "ok":
-            scores[row["prompt_id"]][row["order"]] = row["score"]
-    both = [(s["champion_first"], s["candidate_first"]) for s in scores.values() if len(s) == 2]
+        if row["status"] == "ok" and row["order"] != "each_alone":
+            scores[row["prompt_id"]][row["order"]].append(row["score"])
+    means = [{o: sum(s) / len(s) for o, s in orders.items()} for orders in scores.values()]
+    both = [(m["champion_first"], m["candidate_first"]) for m in means if len(m) == 2]
     if not both:
         return None, None
     agree = sum(_side(a) == _side(b) for a, b in both) / len(both)
@@ -108,6 +112,11 @@ def _summarise(reading: JudgeReading) -> str:
             f"; it prefers the candidate in {100 * (0.5 + rate.estimate):.0f} % of "
             f"{rate.n} comparisons"
         )
+    for one in reading.evaluation.get("certificates") or []:
+        word = {"passed": "holds", "failed": "failed", "unproven": "could not prove"}[one["status"]]
+        found += f"; {one['judge']} {word} its certificate"
+    if reading.role == "deciding" and not reading.decided:
+        return f"The judge was to decide and cannot. {_upper(found)}."
     if reading.role == "advisory":
         return f"The judge is advisory and decided nothing: the checks do. {_upper(found)}."
     return f"The judge decides. {_upper(found)}."

@@ -14,8 +14,43 @@ def gate_judge(reading: JudgeReading, config: DecideConfig) -> list[Gate]:
     """Return the gates of a deciding judge; without that role one skipped gate says so."""
     if reading.role != "deciding":
         return [Gate(name="judge", status="skipped", detail=reading.summary)]
-    gates = [_gate_canaries(reading), _gate_orders(reading), _gate_judge_missing(reading)]
+    certified = reading.evaluation.get("certified")
+    if certified is None:  # an evaluation of before there were certificates
+        gates = [_gate_canaries(reading), _gate_orders(reading)]
+    elif not certified and reading.evaluation.get("when_invalid") == "rules":
+        detail = f"{_uncertified(reading)} The rules alone decide, as the config says."
+        return [Gate(name="judge", status="skipped", detail=detail)]
+    else:
+        gates = [_gate_certificate(reading)]
+    gates.append(_gate_judge_missing(reading))
     return gates if config.metric == "judge" else [*gates, _gate_win_rate(reading, config)]
+
+
+def _gate_certificate(reading: JudgeReading) -> Gate:
+    """Pass where at least one judge holds a certificate; only those were counted."""
+    held = reading.evaluation.get("certificates") or []
+    certified = reading.evaluation["certified"]
+    if certified:
+        status: GateStatus = "passed"
+        detail = "The judge holds its certificate."
+        if len(held) > 1:
+            detail = f"{len(certified)} of {len(held)} judges hold a certificate; they alone count."
+    else:
+        failed = any(one["status"] == "failed" for one in held)
+        status, detail = ("failed" if failed else "unproven"), _uncertified(reading)
+    return Gate(
+        name="judge_certificate", status=status, detail=detail, value=float(len(certified)), limit=1
+    )
+
+
+def _uncertified(reading: JudgeReading) -> str:
+    """Return a sentence that says what every judge failed."""
+    parts = []
+    for one in reading.evaluation.get("certificates") or []:
+        said = [f"it failed {', '.join(one['failed'])}"] if one["failed"] else []
+        said += [f"{', '.join(one['unproven'])} could not be tested"] if one["unproven"] else []
+        parts.append(f"{one['judge']} ({one['model']}): {'; '.join(said)}")
+    return f"The judge holds no certificate and cannot be trusted: {' / '.join(parts)}."
 
 
 def _gate_canaries(reading: JudgeReading) -> Gate:

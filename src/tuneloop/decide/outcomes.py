@@ -99,17 +99,26 @@ def values_of(evidence: Evidence, metric: str) -> dict[str, Pair]:
 
 
 def judge_values(judgments: Iterable[Row]) -> dict[str, Pair]:
-    """Return the judge's shares per judged prompt, averaged over both orders.
+    """Return the judge's shares per judged prompt, over samples, then orders, then judges.
 
-    One order alone is half position bias: without the other the prompt is missing.
+    One order alone is half position bias: a judge counts where it judged in every order it was
+    asked in, and a prompt without such a judge is missing.
     """
-    scores: dict[str, dict[str, float | None]] = defaultdict(dict)
+    cells: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
     for row in judgments:
-        scores[row["prompt_id"]][row["order"]] = row["score"] if row["status"] == "ok" else None
+        held = cells[row["prompt_id"]][row.get("judge") or ""][row["order"]]
+        if row["status"] == "ok":
+            held.append(row["score"])
     pairs = {}
-    for prompt, by_order in scores.items():
-        found = [s for s in by_order.values() if s is not None]
-        share = sum(found) / 2 if len(found) == 2 else None
+    for prompt, judges in cells.items():
+        whole = [
+            sum(sum(s) / len(s) for s in orders.values()) / len(orders)
+            for orders in judges.values()
+            if all(orders.values()) and set(orders) not in ({"champion_first"}, {"candidate_first"})
+        ]
+        share = sum(whole) / len(whole) if whole else None
         pairs[prompt] = Pair(None if share is None else 1 - share, share)
     return pairs
 

@@ -1,55 +1,78 @@
-"""The judge: pairs of answers, both orders, a score or a typed reason why there is none."""
+"""The judge: pairs of answers become scores, by one of four kinds of question.
+
+- `pairwise` and `reference` show both answers, in both orders, and read A, B or T.
+- `pointwise` grades each answer alone, 1 to 5; `checklist` asks of each requirement whether each
+  answer meets it. The score is ½ plus half the difference of the two grades.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from tuneloop.artefacts.systems import Sampling
-from tuneloop.config.evaluate import JudgeConfig
-from tuneloop.evaluate.judge_prompt import (
-    LABELS,
-    ORDERS,
-    Order,
-    Pair,
-    begun_verdict,
-    candidate_score,
-    is_refusal,
-    judge_messages,
-    read_label,
-    tries_injection,
-)
-from tuneloop.runtime.serving import ChatRequest, ChatResult, Engine, ServedSystem
-from tuneloop.runtime.serving.chat import MAX_TOP_LOGPROBS
+from tuneloop.artefacts.digest import digest_json
+from tuneloop.artefacts.golden import GoldenPrompt
+from tuneloop.config.judge import JudgeConfig, JudgeKind
+from tuneloop.evaluate.asking import JudgeReason, Question, Reading, ask
+from tuneloop.evaluate.injection import tries_injection
+from tuneloop.evaluate.judge_prompt import Messages, prompt_digest, render, task_text
+from tuneloop.runtime.serving import Engine, ServedSystem
 
-JudgeReason = Literal[
-    "parse", "truncation", "refusal", "injection", "transport", "rejected", "no_answer"
-]
-REASONS: dict[str, JudgeReason] = {
-    "transport": "transport",
-    "timeout": "transport",
-    "truncated": "truncation",
-    "refusal": "refusal",
-    "rejected": "rejected",
+Order = Literal["champion_first", "candidate_first", "each_alone"]
+BOTH: tuple[Order, Order] = ("champion_first", "candidate_first")
+ALONE: tuple[Order] = ("each_alone",)
+Side = Literal["champion", "candidate"]
+SIDES: tuple[Side, Side] = ("champion", "candidate")
+PROMPT_FILES: Mapping[JudgeKind, str] = {
+    "pairwise": "pairwise-v1",
+    "reference": "reference-v1",
+    "pointwise": "pointwise-v1",
+    "checklist": "checklist-v1",
 }
-RETRIED = frozenset({"parse", "refusal", "transport"})
-RETRY_TEMPERATURE = 0.7
-"""At temperature 0 a second try would say the same again."""
+PREFERENCES = ("A", "B", "T")
+GRADES: Mapping[str, float] = {str(grade): (grade - 1) / 4 for grade in range(1, 6)}
+MET: Mapping[str, float] = {"Y": 1.0, "N": 0.0}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to compare; `prompt` is what both were asked."""
+
+    id: str
+    prompt: GoldenPrompt
+    champion: str
+    candidate: str
+
+    def shown(self, order: Order) -> tuple[str, str]:
+        """Return the first and the second answer in this order."""
+        if order == "candidate_first":
+            return self.candidate, self.champion
+        return self.champion, self.candidate
+
+    def speaks_to_judge(self) -> bool:
+        """Whether either answer tries to move its judge."""
+        known = f"{task_text(self.prompt.messages)}\n{self.prompt.reference or ''}"
+        return any(tries_injection(text, known) for text in (self.champion, self.candidate))
 
 
 @dataclass(frozen=True)
 class Judgment:
-    """One comparison in one order; see `tables.py` for what the probabilities mean."""
+    """One comparison by one judge in one order, one sample of it; see `tables.py`."""
 
     prompt_id: str
     order: Order
+    judge: str = "judge"
+    sample: int = 0
     status: Literal["ok", "missing"] = "missing"
     reason: JudgeReason | None = None
     score: float | None = None
     p_a: float | None = None
     p_b: float | None = None
     p_tie: float | None = None
+    grade_champion: float | None = None
+    grade_candidate: float | None = None
     off_label: float | None = None
     decided_by: Literal["logprobs", "structured"] | None = None
     reasoning: str | None = None
@@ -59,6 +82,17 @@ class Judgment:
         return asdict(self)
 
 
+def orders_of(kind: JudgeKind) -> Sequence[Order]:
+    """Return the orders in which a pair is shown."""
+    return BOTH if kind in ("pairwise", "reference") else ALONE
+
+
+def protocol_digest(config: JudgeConfig) -> str:
+    """Return the SHA-256 over all fixed words the judge reads, and how its label is read."""
+    kind, rubric = config.kind, config.rubric
+    return digest_json([kind, prompt_digest(PROMPT_FILES[kind]), rubric, config.reasoning_tokens])
+
+
 @dataclass(frozen=True)
 class Judge:
     """Who judges, where, and by which protocol."""
@@ -66,124 +100,139 @@ class Judge:
     engine: Engine
     system: ServedSystem
     config: JudgeConfig
+    name: str = "judge"
 
-    def compare(self, pairs: Sequence[Pair], *, step: str, screen: bool = True) -> list[Judgment]:
-        """Return both orders of each pair; failures are tried once more.
+    def compare(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        step: str,
+        screen: bool = True,
+        sample: int = 0,
+        fresh: bool = False,
+    ) -> list[Judgment]:
+        """Return a judgment of each pair in each order.
 
         Args:
             pairs: What is compared.
-            step: What the progress bars say.
+            step: What the progress bar says.
             screen: Leave out pairs in which an answer speaks to its judge (`injection`).
+            sample: 0 for the likeliest judgment, others are drawn.
+            fresh: Take nothing from earlier runs.
         """
-        asked = [(pair, order) for pair in pairs for order in ORDERS]
-        judgments = [Judgment(pair.id, order, reason="injection") for pair, order in asked]
-        open_ = [
-            i
-            for i, (pair, _) in enumerate(asked)
-            if not (screen and (tries_injection(pair.champion) or tries_injection(pair.candidate)))
+        asked = [(pair, order) for pair in pairs for order in orders_of(self.config.kind)]
+        barred = {pair.id: self._bar(pair, screen) for pair in pairs}
+        questions: list[Question] = []
+        spans: list[slice] = []
+        for pair, order in asked:
+            begin = len(questions)
+            if barred[pair.id] is None:
+                questions += self._questions(pair, order, sample)
+            spans.append(slice(begin, len(questions)))
+        readings = ask(self.engine, self.system, questions, self.config, step=step, fresh=fresh)
+        return [
+            self._judgment(pair, order, sample, barred[pair.id], readings[span])
+            for (pair, order), span in zip(asked, spans, strict=True)
         ]
-        for sampling in (Sampling(), Sampling(temperature=RETRY_TEMPERATURE, seed=1)):
-            tried = self._try([asked[i] for i in open_], sampling, step)
-            for i, judgment in zip(open_, tried, strict=True):
-                judgments[i] = judgment
-            open_ = [i for i in open_ if judgments[i].reason in RETRIED]
-        return judgments
 
-    def _try(
-        self, asked: Sequence[tuple[Pair, Order]], sampling: Sampling, step: str
-    ) -> list[Judgment]:
-        if not asked:
-            return []
-        messages = [judge_messages(pair, order, self.config.rubric) for pair, order in asked]
-        reasoned = self._reason(messages, sampling, step)
-        judgments = [
-            Judgment(pair.id, order, reasoning=result.text)
-            if result.status == "ok"
-            else Judgment(pair.id, order, reason=REASONS[str(result.reason)])
-            for (pair, order), result in zip(asked, reasoned, strict=True)
-        ]
-        begun = [
-            [*m, {"role": "assistant", "content": begun_verdict(result.text)}]
-            for m, result in zip(messages, reasoned, strict=True)
-        ]
-        open_ = [i for i, judgment in enumerate(judgments) if judgment.reason is None]
-        labels = self._label([begun[i] for i in open_], sampling, step)
-        for i, label in zip(open_, labels, strict=True):
-            judgments[i] = self._read(judgments[i], label)
-        undecided = [i for i in open_ if judgments[i].decided_by == "structured"]
-        chosen = self._choose([begun[i] for i in undecided], sampling, step)
-        for i, choice in zip(undecided, chosen, strict=True):
-            judgments[i] = _decide(judgments[i], choice)
-        return judgments
+    def _bar(self, pair: Pair, screen: bool) -> JudgeReason | None:
+        """Return why a pair is not asked about."""
+        if self.config.kind == "reference" and pair.prompt.reference is None:
+            return "no_reference"
+        if self.config.kind == "checklist" and not checklist_of(pair.prompt):
+            return "no_checklist"
+        return "injection" if screen and pair.speaks_to_judge() else None
 
-    def _reason(
-        self, messages: Sequence[list[dict[str, str]]], sampling: Sampling, step: str
-    ) -> list[ChatResult]:
-        n_tokens = self.config.reasoning_tokens
-        if n_tokens == 0:
-            return [ChatResult()] * len(messages)
-        drawn = sampling.model_copy(update={"max_tokens": n_tokens})
-        requests = [ChatRequest(messages=m, sampling=drawn) for m in messages]
-        return self.engine.chat(self.system, requests, step=f"{step}: reasons")
+    def _questions(self, pair: Pair, order: Order, sample: int) -> Iterator[Question]:
+        kind = self.config.kind
+        if order != "each_alone":
+            yield Question(self._render(pair, pair.shown(order)), PREFERENCES, sample)
+            return
+        for text in pair.shown(order):
+            if kind == "pointwise":
+                yield Question(self._render(pair, [text]), tuple(GRADES), sample)
+                continue
+            for item in checklist_of(pair.prompt):
+                yield Question(self._render(pair, [text], requirement=item), tuple(MET), sample)
 
-    def _label(
-        self, begun: Sequence[list[dict[str, str]]], sampling: Sampling, step: str
-    ) -> list[ChatResult]:
-        one_token = sampling.model_copy(update={"max_tokens": 1})
-        requests = [
-            ChatRequest(
-                messages=messages,
-                sampling=one_token,
-                top_logprobs=MAX_TOP_LOGPROBS,
-                continue_final=True,
-            )
-            for messages in begun
-        ]
-        return self.engine.chat(self.system, requests, step=f"{step}: labels")
+    def _render(self, pair: Pair, answers: Sequence[str], **more: str) -> Messages:
+        values = {
+            "rubric": self.config.rubric,
+            "task": task_text(pair.prompt.messages),
+            "reference": pair.prompt.reference,
+            **more,
+        }
+        return render(PROMPT_FILES[self.config.kind], answers, values)
 
-    def _choose(
-        self, begun: Sequence[list[dict[str, str]]], sampling: Sampling, step: str
-    ) -> list[ChatResult]:
-        likeliest = sampling.model_copy(update={"max_tokens": 4, "temperature": 0.0})
-        requests = [
-            ChatRequest(
-                messages=messages,
-                sampling=likeliest,
-                choices=LABELS,
-                continue_final=True,
-            )
-            for messages in begun
-        ]
-        return self.engine.chat(self.system, requests, step=f"{step}: structured labels")
-
-    def _read(self, judgment: Judgment, label: ChatResult) -> Judgment:
-        """Take the label's probabilities, or leave it to structured output."""
-        if label.status == "missing":
-            return replace(judgment, reason=REASONS[str(label.reason)])
-        # A server that returns no alternatives has told nothing: structured output decides.
-        mass = read_label(label.top_logprobs)
-        seen = replace(
-            judgment,
-            p_a=mass.p_a,
-            p_b=mass.p_b,
-            p_tie=mass.p_tie,
-            off_label=mass.off_label,
+    def _judgment(
+        self,
+        pair: Pair,
+        order: Order,
+        sample: int,
+        barred: JudgeReason | None,
+        readings: Sequence[Reading],
+    ) -> Judgment:
+        missing = barred or next((r.reason for r in readings if r.status == "missing"), None)
+        fields: dict[str, Any] = {
+            "reasoning": "\n\n".join(r.reasoning for r in readings if r.reasoning) or None,
+            "off_label": _mean([r.off_label for r in readings if r.off_label is not None]),
+        }
+        if order != "each_alone" and readings and (mass := readings[0].mass):
+            fields |= {"p_a": mass["A"], "p_b": mass["B"], "p_tie": mass["T"]}
+        if missing is None:
+            how = [r.decided_by for r in readings]
+            fields |= {"status": "ok", **_scored(order, readings)}
+            fields["decided_by"] = "structured" if "structured" in how else "logprobs"
+        return Judgment(
+            prompt_id=pair.id, order=order, judge=self.name, sample=sample, reason=missing, **fields
         )
-        if mass.off_label <= self.config.off_label_cap and mass.on_label > 0:
-            score = candidate_score(judgment.order, p_a=mass.p_a, p_b=mass.p_b, p_tie=mass.p_tie)
-            return replace(seen, status="ok", score=score, decided_by="logprobs")
-        if judgment.reasoning and is_refusal(judgment.reasoning):
-            # It declined and has no label in mind: a forced one would be made up.
-            return replace(seen, reason="refusal")
-        return replace(seen, decided_by="structured")
 
 
-def _decide(judgment: Judgment, choice: ChatResult) -> Judgment:
-    if choice.status == "missing":
-        return replace(judgment, reason=REASONS[str(choice.reason)], decided_by=None)
-    label = choice.text.strip()
-    if label not in LABELS:
-        return replace(judgment, reason="parse", decided_by=None)
-    one_hot = {name: float(name == label) for name in LABELS}
-    score = candidate_score(judgment.order, p_a=one_hot["A"], p_b=one_hot["B"], p_tie=one_hot["T"])
-    return replace(judgment, status="ok", score=score)
+def checklist_of(prompt: GoldenPrompt) -> list[str]:
+    """Return a golden prompt's requirements."""
+    return list(getattr(prompt, "checklist", None) or [])
+
+
+def _scored(order: Order, readings: Sequence[Reading]) -> dict[str, float | None]:
+    """Return the candidate's score: P(candidate) + P(tie) / 2, or from the two grades."""
+    if order != "each_alone":
+        shares = readings[0].shares
+        own = shares["B" if order == "champion_first" else "A"]
+        return {"score": own + shares["T"] / 2}
+    half = len(readings) // 2
+    grades = [_mean([_grade(r) for r in part]) for part in (readings[:half], readings[half:])]
+    champion, candidate = (0.0 if g is None else g for g in grades)
+    score = 0.5 + (candidate - champion) / 2
+    return {"score": score, "grade_champion": champion, "grade_candidate": candidate}
+
+
+def _grade(reading: Reading) -> float:
+    worth = GRADES if set(reading.shares) == set(GRADES) else MET
+    return sum(share * worth[label] for label, share in reading.shares.items())
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def collapse_scores(judgments: Sequence[Judgment]) -> dict[str, float | None]:
+    """Return each prompt's score: over samples, then orders, then judges.
+
+    A judge counts where it judged every order; where none did, the score is missing.
+    """
+    cells: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    for j in judgments:
+        held = cells[j.prompt_id][j.judge][j.order]
+        if j.score is not None:
+            held.append(j.score)
+    scores: dict[str, float | None] = {}
+    for prompt, judges in cells.items():
+        whole = [
+            sum(sum(s) / len(s) for s in orders.values()) / len(orders)
+            for orders in judges.values()
+            if all(orders.values())
+        ]
+        scores[prompt] = _mean(whole)
+    return scores

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuneloop.artefacts.golden import GoldenPrompt
-from tuneloop.evaluate.judge import Judgment
+from tuneloop.evaluate.judge import Judgment, collapse_scores
 from tuneloop.evaluate.tables import Side
 
 LEVEL = 0.95
@@ -17,7 +17,7 @@ N_RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Collapsed:
-    """One prompt's two orders: `score` is their mean, None where either is missing."""
+    """One prompt's judgments: `score` is over all orders, None where no judge saw every one."""
 
     prompt: GoldenPrompt
     judgments: list[Judgment]
@@ -25,8 +25,7 @@ class Collapsed:
     @property
     def score(self) -> float | None:
         """The candidate's score; one order alone would carry the judge's taste for a place."""
-        scores = [j.score for j in self.judgments if j.score is not None]
-        return sum(scores) / 2 if len(scores) == 2 else None
+        return collapse_scores(self.judgments).get(self.prompt.id)
 
 
 def collapse(prompts: Sequence[GoldenPrompt], judgments: Sequence[Judgment]) -> list[Collapsed]:
@@ -128,13 +127,17 @@ def _pick(score: float) -> float:
 
 def _agree(collapsed: Collapsed) -> float | None:
     """Whether both orders prefer the same system."""
-    scores = [j.score for j in collapsed.judgments if j.score is not None]
-    return float(_pick(scores[0]) == _pick(scores[1])) if len(scores) == 2 else None
+    orders: dict[str, list[float]] = {}
+    for j in collapsed.judgments:
+        if j.score is not None and j.order != "each_alone":
+            orders.setdefault(j.order, []).append(j.score)
+    means = [sum(scores) / len(scores) for scores in orders.values()]
+    return float(_pick(means[0]) == _pick(means[1])) if len(means) == 2 else None
 
 
 def _first(judgment: Judgment) -> float | None:
     """Whether the answer shown first was preferred; a tie is half."""
-    if judgment.score is None:
+    if judgment.score is None or judgment.order == "each_alone":
         return None
     pick = _pick(judgment.score)
     return pick if judgment.order == "candidate_first" else 1 - pick

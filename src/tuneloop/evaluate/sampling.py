@@ -15,8 +15,7 @@ from tuneloop.config.evaluate import EngineConfig
 from tuneloop.config.sample import SampleConfig
 from tuneloop.evaluate.answers import ask_each
 from tuneloop.evaluate.checks import run_check
-from tuneloop.evaluate.judge import Judge
-from tuneloop.evaluate.judge_prompt import Pair
+from tuneloop.evaluate.judge import Judge, Pair, collapse_scores
 from tuneloop.evaluate.judging import judge_system
 from tuneloop.evaluate.tables import write_table
 from tuneloop.runtime.serving import Engine, ServedSystem, can_share, engine_mode, open_engine
@@ -179,14 +178,10 @@ def _judge(rows: list[_Wanted], judge: Judge) -> None:
         for k, text in enumerate(row.texts):
             owners[f"{row.id}/{k}"] = (row, text)
             pairs.append(Pair(f"{row.id}/{k}", prompt, champion=row.recorded, candidate=text))
-    scores: dict[str, list[float]] = {}
-    for judgment in judge.compare(pairs, step="judge"):
-        if judgment.score is not None:
-            scores.setdefault(judgment.prompt_id, []).append(judgment.score)
-    for name, both in scores.items():
-        if len(both) == 2:  # one order alone would carry the judge's taste for a place
+    for name, score in collapse_scores(judge.compare(pairs, step="judge")).items():
+        if score is not None:
             row, text = owners[name]
-            row.judged[text] = sum(both) / 2
+            row.judged[text] = score
 
 
 def _scored(row: _Wanted, config: SampleConfig, system: str) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from tuneloop.artefacts.stage import GoldenSet, StageContext, StageOutput
 from tuneloop.config.evaluate import EngineConfig, EvaluateConfig
 from tuneloop.evaluate import answers as answering
 from tuneloop.evaluate.checks import check_golden
-from tuneloop.evaluate.judging import JudgePlan, judge_system
+from tuneloop.evaluate.judging import Findings, JudgePlan
+from tuneloop.evaluate.panel import conclude, plan_judges
 from tuneloop.evaluate.tables import SIDES, Row, Side, write_table
 from tuneloop.runtime.serving import (
     Engine,
@@ -38,7 +39,7 @@ class _Round:
     rows: dict[str, list[Row]] = field(
         default_factory=lambda: {"answers": [], "checks": [], "metrics": [], "judgments": []}
     )
-    judge: dict[str, Any] = field(default_factory=lambda: {"role": "off"})
+    judged: list[Findings] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -48,7 +49,7 @@ def evaluate(
     candidate: ServedSystem,
     config: EvaluateConfig,
     context: StageContext,
-    judge_model: ResolvedModel | None,
+    judge_models: Sequence[ResolvedModel | None],
 ) -> StageOutput:
     """Return both systems' answers on the golden set, and what rules and judge say of them.
 
@@ -61,21 +62,24 @@ def evaluate(
     prompts = answering.sample(prompts, config.max_prompts, seed=context.seed)
     check_golden(prompts)
     systems: dict[Side, ServedSystem] = {"champion": champion, "candidate": candidate}
-    plan = _judge_plan(prompts, candidate, config, context, judge_model)
+    chosen = answering.sample(prompts, config.judge.n_prompts, seed=context.seed + 1)
+    plans = plan_judges(config.judge, config.engine, chosen, candidate, judge_models, context)
     gathered = _Round()
-    for jobs in _engines(systems, plan, config):
+    for jobs in _engines(systems, plans, config):
         members = [job.system for job in jobs]
         with open_engine(
             members, jobs[0].config, work=context.work, progress=context.progress,
             cache=context.cache,
         ) as engine:  # fmt: skip
             for job in jobs:
-                _do(job, engine, prompts, gathered, plan)
+                _do(job, engine, prompts, gathered)
             gathered.steps += engine.steps
     _grade(config, prompts, gathered, context.work)
-    summary = _summary(systems, config, prompts, gathered)
+    judgments, judge, certificate = conclude(plans, gathered.judged, gathered.passed)
+    gathered.rows["judgments"] = [judgment.row() for judgment in judgments]
+    summary = _summary(systems, config, prompts, gathered) | {"judge": judge}
     return StageOutput(
-        files=_write(gathered, summary, context.work),
+        files=_write(gathered, summary, certificate, context.work),
         counts=Counts(
             n_in=n_golden,
             dropped={"not_sampled": n_golden - len(prompts)} if n_golden > len(prompts) else {},
@@ -90,21 +94,21 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Job:
-    """One system's part in the evaluation; a `side` of None is the judge's."""
+    """One system's part in the evaluation: a side's answers, or a judge's judgments."""
 
     system: ServedSystem
     config: EngineConfig
     side: Side | None = None
+    plan: JudgePlan | None = None
 
 
 def _engines(
-    systems: Mapping[Side, ServedSystem], plan: JudgePlan | None, config: EvaluateConfig
+    systems: Mapping[Side, ServedSystem], plans: Sequence[JudgePlan], config: EvaluateConfig
 ) -> list[list[_Job]]:
     """Return the jobs in order, those together that one engine can serve."""
     order: tuple[Side, ...] = ("candidate", "champion")
     jobs = [_Job(systems[side], engine_of(systems[side], config.engine), side) for side in order]
-    if plan:
-        jobs.append(_Job(plan.system, plan.config.engine or config.engine))
+    jobs += [_Job(plan.system, plan.engine, plan=plan) for plan in plans]
     engines: list[list[_Job]] = []
     for job in jobs:
         last = engines[-1] if engines else []
@@ -121,33 +125,16 @@ def _do(
     engine: Engine,
     prompts: Sequence[GoldenPrompt],
     gathered: _Round,
-    plan: JudgePlan | None,
 ) -> None:
     if job.side is None:
-        if plan:
-            judgments, gathered.judge = plan.run(engine, gathered.answers, gathered.passed)
-            gathered.rows["judgments"] = [judgment.row() for judgment in judgments]
+        if job.plan:
+            gathered.judged.append(job.plan.run(engine, gathered.answers, gathered.passed))
         return
     answers = answering.ask(engine, job.system, prompts, side=job.side)
     checks, passed = answering.check_prompts(prompts, job.side, answers)
     gathered.answers[job.side], gathered.passed[job.side] = answers, passed
     gathered.rows["answers"] += answering.answer_rows(job.side, answers)
     gathered.rows["checks"] += checks
-
-
-def _judge_plan(
-    prompts: Sequence[GoldenPrompt],
-    candidate: ServedSystem,
-    config: EvaluateConfig,
-    context: StageContext,
-    judge_model: ResolvedModel | None,
-) -> JudgePlan | None:
-    if config.judge.role == "off":
-        return None
-    engine = config.judge.engine or config.engine
-    system = judge_system(engine, judge_model or candidate.base, candidate.base)
-    chosen = answering.sample(prompts, config.judge.n_prompts, seed=context.seed + 1)
-    return JudgePlan(system=system, prompts=chosen, config=config.judge, seed=context.seed)
 
 
 def _grade(
@@ -189,14 +176,17 @@ def _summary(
             for side in SIDES
         },
         "metrics": config.metrics,
-        "judge": gathered.judge,
     }
 
 
-def _write(gathered: _Round, summary: Mapping[str, Any], work: Path) -> dict[str, Path]:
+def _write(
+    gathered: _Round, summary: Mapping[str, Any], certificate: Mapping[str, Any], work: Path
+) -> dict[str, Path]:
     files = {
         f"{name}.parquet": write_table(name, rows, work) for name, rows in gathered.rows.items()
     }
-    path = work / "evaluation.json"
-    path.write_text(json.dumps(summary, indent=1, ensure_ascii=False, sort_keys=True), "utf-8")
-    return files | {path.name: path}
+    for name, content in (("evaluation.json", summary), ("certificate.json", certificate)):
+        files[name] = work / name
+        text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
+        files[name].write_text(text, "utf-8")
+    return files

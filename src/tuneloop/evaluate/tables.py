@@ -4,10 +4,11 @@
 - `checks.parquet`: one row per prompt, side and check; `passed` is null where `status` is missing.
 - `metrics.parquet`: one row per prompt, side and graded metric.
 - `samples.parquet`: one row per different answer of a prompt; see `sampling.py`.
-- `judgments.parquet`: one row per prompt and order. `p_a` and `p_b` are the probabilities of the
-  labels of the first and the second answer shown, `p_tie` that of a tie, `off_label` what is left;
-  `score` is the candidate's: P(candidate) + P(tie) / 2, over the labels alone, or 1, 0 or ½ where
-  structured output decided.
+- `judgments.parquet`: one row per prompt, judge, order and sample; an undecided prompt has several
+  samples. `p_a` and `p_b` are the probabilities of the labels of the first and the second answer
+  shown, `p_tie` that of a tie, `off_label` what is left; `score` is the candidate's: P(candidate) +
+  P(tie) / 2, over the labels alone, or 1, 0 or ½ where structured output decided. Order
+  `each_alone` has two grades, 0 to 1, in the place of the labels.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "value": "float64",
     },
     "judgments": {
-        "prompt_id": "string", "order": "string", "status": "string", "reason": "string",
-        "score": "float64", "p_a": "float64", "p_b": "float64", "p_tie": "float64",
-        "off_label": "float64", "decided_by": "string", "reasoning": "string",
+        "prompt_id": "string", "order": "string", "judge": "string", "sample": "int64",
+        "status": "string", "reason": "string", "score": "float64", "p_a": "float64",
+        "p_b": "float64", "p_tie": "float64", "grade_champion": "float64",
+        "grade_candidate": "float64", "off_label": "float64", "decided_by": "string",
+        "reasoning": "string",
     },
     "samples": {
         "interaction_id": "string", "split": "string", "trigger": "string", "origin": "string",
@@ -47,7 +50,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "correction": "float64", "judge": "float64", "score": "float64", "margin": "float64",
     },
 }  # fmt: skip
-SORT_KEYS = ("prompt_id", "side", "order", "check", "metric")
+SORT_KEYS = ("prompt_id", "side", "judge", "order", "sample", "check", "metric")
 
 
 def write_table(name: str, rows: Sequence[Row], folder: Path) -> Path:

@@ -1,7 +1,7 @@
 import pytest
 
 from tuneloop.artefacts.golden import GoldenPrompt
-from tuneloop.evaluate.canaries import assess, plant
+from tuneloop.evaluate.canaries import plant
 from tuneloop.evaluate.judge import Judgment
 from tuneloop.evaluate.judge_summary import summarise
 
@@ -29,7 +29,7 @@ def judged(golden, scores):
                 rows.append(Judgment(prompt.id, order, reason="parse"))
             else:
                 rows.append(
-                    Judgment(prompt.id, order, "ok", score=score, off_label=0.1,
+                    Judgment(prompt.id, order, status="ok", score=score, off_label=0.1,
                              decided_by="logprobs")
                 )  # fmt: skip
     return rows
@@ -101,7 +101,7 @@ def test_canaries_are_planted_on_prompts_with_a_good_answer():
     golden = prompts(5)
     canaries = plant(golden, lambda p: None if p.id == "p000" else p.reference, n=2)
     held = {c.name: c.pairs for c in canaries}
-    assert set(held) == {"identical", "padded", "null", "injection", "known_bad"}
+    assert set(held) == {"identical", "copies", "padded", "null", "injection", "known_bad"}
     assert all([p.prompt.id for p in pairs] == ["p001", "p002"] for pairs in held.values())
     assert all(p.champion == p.candidate for p in held["identical"])
     assert all(p.candidate.startswith(p.champion) for p in held["padded"])
@@ -111,28 +111,6 @@ def test_canaries_are_planted_on_prompts_with_a_good_answer():
 def test_one_answer_everywhere_leaves_no_bad_one_to_plant():
     canaries = plant(prompts(3), lambda p: "same", n=2)
     held = {c.name: len(c.pairs) for c in canaries}
-    assert held == {"identical": 2, "padded": 2, "null": 2, "injection": 0, "known_bad": 0}
-
-
-@pytest.mark.parametrize(
-    ("name", "scores", "passed"),
-    [
-        ("identical", (0.55, 0.45), True),
-        ("identical", (0.1, 0.9), False),
-        ("padded", (0.6, 0.5), True),
-        ("padded", (0.9, 0.9), False),
-        ("padded", (0.0, 0.0), True),
-        ("null", (0.1, 0.2), True),
-        ("null", (0.5, 0.5), False),
-        ("injection", (0.9, 0.2), False),
-        ("known_bad", (0.0, 0.3), True),
-        ("known_bad", (None, None), None),
-    ],
-)
-def test_canaries_pass_and_fail(name, scores, passed):
-    golden = prompts(2)
-    canary = next(c for c in plant(golden, lambda p: p.reference, n=1) if c.name == name)
-    report = assess(canary, judged(golden[:1], [scores]), tolerance=0.15)
-    assert report["passed"] is passed
-    assert report["n"] == sum(s is not None for s in scores)
-    assert report["n"] + report["n_missing"] == 2
+    assert held == {
+        "identical": 2, "copies": 2, "padded": 2, "null": 2, "injection": 0, "known_bad": 0,
+    }  # fmt: skip
