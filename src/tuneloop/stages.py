@@ -49,8 +49,8 @@ SPECS: dict[str, StageSpec] = {
     "sample": StageSpec("sample", SERVE_SOURCES, SERVE_PINS),
     "build": StageSpec("build", ("build",), ("pyarrow",)),
     **{str(name): StageSpec(name, TRAIN_SOURCES, TRAIN_PINS) for name in METHODS},
-    "evaluate": StageSpec("evaluate", SERVE_SOURCES, SERVE_PINS),
-    "decide": StageSpec("decide", ("decide",), ("scipy", "statsmodels", "numpy")),
+    "evaluate": StageSpec("evaluate", (*SERVE_SOURCES, "statistics"), SERVE_PINS),
+    "decide": StageSpec("decide", ("decide", "statistics"), ("scipy", "statsmodels", "numpy")),
     "report": StageSpec("report", ("report",)),
 }
 

@@ -152,6 +152,35 @@ def test_a_taken_port_is_tried_again(tmp_path, monkeypatch):
     assert len(tries) == 2
 
 
+def test_replicas_are_servers_of_their_own_and_all_end(tmp_path, monkeypatch):
+    ports = []
+
+    def fake(weights, systems, config, *, port):
+        ports.append(port)
+        code = SERVER.replace('"Bearer key"', '"Bearer " + os.environ["VLLM_API_KEY"]')
+        return [sys.executable, "-c", code, str(port)]
+
+    monkeypatch.setattr(vllm, "vllm_command", fake)
+    monkeypatch.setattr(vllm.importlib.util, "find_spec", lambda name: True)
+    config = EngineConfig(replicas=2)
+    backend = VllmBackend([served()], config, work=tmp_path, progress=SilentProgress())
+    backend.start()
+    processes = [process for process, _ in backend._replicas]
+    assert [process.alive() for process in processes] == [True, True]
+    assert len(set(ports)) == 2
+    backend.stop()
+    assert [process.alive() for process in processes] == [False, False]
+
+
+def test_a_replica_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(vllm, "has_cuda", lambda: True)
+    env = {"CUDA_VISIBLE_DEVICES": "3,5"}
+    found = [vllm.on_its_own_device(env, i)["CUDA_VISIBLE_DEVICES"] for i in range(2)]
+    assert found == ["3", "5"]
+    with pytest.raises(ServingError, match="no GPU"):
+        vllm.on_its_own_device(env, 2)
+
+
 def test_command_line_on_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr(vllm, "has_cuda", lambda: False)
     config = EngineConfig(max_model_len=512, max_in_flight=8, kv_cache_gib=1.5)
