@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +24,9 @@ from tuneloop.systems import Systems
 
 if TYPE_CHECKING:
     from tuneloop.runtime.serving import ServedSystem
+    from tuneloop.runtime.shapes import ModelShape
     from tuneloop.runtime.weights import ResolvedModel
+    from tuneloop.train.memory import Step
     from tuneloop.train.rows import TokenRows
 
 
@@ -130,6 +131,8 @@ def _planned(dry: _Dry) -> dict[str, Any]:
     for stage in dry.config.train.chain:
         if "build" in found:
             plan[stage] = _training(dry, found["build"], stage)
+        else:
+            plan[stage] = _bound(dry, stage)
     return plan
 
 
@@ -191,9 +194,33 @@ def _training(pipeline: Pipeline, examples: Artefact, stage: Method) -> dict[str
     }
 
 
+def _bound(pipeline: Pipeline, stage: Method) -> dict[str, Any]:
+    """Return the most memory a stage can take: every row as long as `max_length` allows."""
+    from tuneloop.runtime.shapes import folder_shape, published_shape
+    from tuneloop.train.memory import largest_step
+
+    config = pipeline.config.train.method(stage)
+    note = "run `tuneloop build` first to see rows, tokens and an example"
+    try:
+        shape = published_shape(pipeline.config.model.name) or folder_shape(pipeline.base.folder)
+    except TuneloopError as error:
+        return {"note": f"{note}; no memory estimate: {error.what}"}
+    step = largest_step(config, pairs=stage == "dpo")
+    return {"note": note, "memory": _memory(config, shape, step)}
+
+
+def _memory(config: TrainerConfig, shape: ModelShape, step: Step) -> dict[str, Any]:
+    from tuneloop.runtime.hardware import device, pick_precision
+    from tuneloop.train.memory import Machine
+    from tuneloop.train.room import memory_plan
+
+    machine = Machine(device(), pick_precision(config.precision))
+    return memory_plan(shape, config, step, machine)
+
+
 def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str, Any]:
-    from tuneloop.runtime.hardware import pick_precision
-    from tuneloop.train.memory import estimate
+    from tuneloop.runtime.shapes import folder_shape
+    from tuneloop.train.memory import n_loss, step_of
     from tuneloop.train.order import n_steps
     from tuneloop.train.rows import n_learned
 
@@ -202,13 +229,6 @@ def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str
     ordered = sorted(lengths)
     padded = sum(max(ordered[i : i + micro]) * len(ordered[i : i + micro])
                  for i in range(0, len(ordered), micro))  # fmt: skip
-    memory = estimate(
-        folder,
-        config,
-        precision=pick_precision(config.precision),
-        row_tokens=max(lengths),
-        loss_tokens=max(losses),
-    )
     return {
         "n_rows": len(lengths),
         "dropped": dict(tokens.dropped),
@@ -223,8 +243,7 @@ def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str
             epochs=config.epochs,
             max_steps=config.max_steps,
         ),
-        "memory_gib": {k: round(v, 2) for k, v in asdict(memory).items()}
-        | {"total_gib": round(memory.total_gib, 2)},
+        "memory": _memory(config, folder_shape(folder), step_of(config, tokens)),
     }
 
 
@@ -239,8 +258,6 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     for stage in METHODS:
         if stage in plan:
             lines += ["", f"{stage}:", *_training_lines(plan[stage])]
-    if not any(stage in plan for stage in METHODS):
-        lines += ["", "run `tuneloop build` first to see rows, tokens, memory and an example"]
     return lines
 
 
@@ -257,16 +274,19 @@ def _supply_lines(supply: dict[str, Any]) -> list[str]:
 
 def _training_lines(part: dict[str, Any]) -> list[str]:
     if "n_tokens" not in part:
-        return [f"  {part.get('note', 'no rows')}"]
-    memory = part["memory_gib"]
+        lines = [f"  {part.get('note', 'no rows')}"]
+        bound = part.get("memory", {}).get("lines", [])
+        return [
+            *lines,
+            *(f"  at most: {line}" for line in bound[:1]),
+            *(f"  {b}" for b in bound[1:]),
+        ]
     lines = [
         f"  {part['n_rows']:,} rows, {part['n_tokens']:,} tokens "
         f"({part['n_loss_tokens']:,} with loss), longest {part['longest_tokens']}",
         f"  {part['steps']} steps; padding {part['padding_fraction']:.1%} "
         f"(unsorted {part['padding_fraction_unsorted']:.1%})",
-        f"  memory about {memory['total_gib']:.1f} GiB: weights {memory['weights_gib']:.1f}, "
-        f"adapter {memory['adapter_gib']:.1f}, activations {memory['activations_gib']:.1f}, "
-        f"head {memory['head_gib']:.1f}",
+        *(f"  {line}" for line in part["memory"]["lines"]),
     ]
     if part["dropped"]:
         lines.append(f"  dropped: {json.dumps(part['dropped'])}")

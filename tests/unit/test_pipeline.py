@@ -118,7 +118,6 @@ def test_plan_reads_the_tokenizer_as_training_does(loop, monkeypatch):
 
 def test_plan_counts_steps_as_training_does(monkeypatch):
     from tuneloop.config.train import SftConfig
-    from tuneloop.train.memory import MemoryEstimate
     from tuneloop.train.rows import TokenRows
 
     rows = [{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}] * 10
@@ -128,8 +127,8 @@ def test_plan_counts_steps_as_training_does(monkeypatch):
         ({"epochs": 1, "max_steps": 50}, 50),
     ):
         config = SftConfig(global_batch_size=4, micro_batch_size=2, **changes)
-        memory = MemoryEstimate(1.0, 1.0, 1.0, 1.0)
-        monkeypatch.setattr("tuneloop.train.memory.estimate", lambda *_, _m=memory, **__: _m)
+        monkeypatch.setattr("tuneloop.runtime.shapes.folder_shape", lambda _: None)
+        monkeypatch.setattr(plan, "_memory", lambda *_: {})
         assert plan._numbers(config, TokenRows(rows=rows), None)["steps"] == steps
 
 

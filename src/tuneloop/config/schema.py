@@ -33,6 +33,17 @@ class ModelConfig(Section):
     """Run code that ships with this model; only for models you name and trust."""
 
 
+class RecipeConfig(Section):
+    """What a shipped recipe was made for, and what is known of it. No stage reads this."""
+
+    card_gib: float = Field(gt=0)
+    """Memory of the card it is sized for, GiB; its estimate is below that."""
+    n_cards: int = Field(default=1, ge=1)
+    """Cards it is sized for; with more than one, weights are sharded over all of them (FSDP)."""
+    run_on: str = "never run"
+    """The hardware it was run on, and when; `never run` where it was not."""
+
+
 class RunConfig(Section):
     """Everything one run needs."""
 
@@ -73,6 +84,8 @@ class RunConfig(Section):
     """The verdict."""
     report: ReportConfig = ReportConfig()
     """The report."""
+    recipe: RecipeConfig | None = None
+    """Where this config is a recipe, or extends one: what that was made for."""
 
     def conflicts(self) -> Iterator[Conflict]:
         """A run needs a candidate, and a judge where the judge is the metric."""

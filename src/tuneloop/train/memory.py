@@ -1,89 +1,277 @@
-"""How much memory a training needs, estimated from shapes before anything is loaded."""
+"""How much memory a training needs, by part, from shapes alone: no weight is read, torch neither.
+
+The activations are what autograd keeps on the code's own way: fused LoRA layers that keep their
+input and the small product, norms in float32, attention as it runs on the device, the head in
+chunks. A test compares them with what autograd really keeps.
+"""
 
 from __future__ import annotations
 
-import json
-import struct
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 from tuneloop.config.trainer import TrainerConfig
+from tuneloop.runtime.shapes import Matrix, ModelShape
+from tuneloop.train.rows import IGNORED, TokenRows
 
 GIB = 1024**3
-# A trained value in fp32 with its gradient and Adam's two moments.
-BYTES_PER_TRAINED = 4 + 4 + 8
-BYTES_PER_BASE = {"fp32": 4.0, "bf16": 2.0}
-NF4_BYTES = 0.53  # 4 bit and the doubly quantised scales; embeddings stay in 16 bit
+FLOAT32 = 4
+NF4 = 0.516  # 4 bit a weight, and scales of 64 weights each that are themselves in 8 bit
+HEAD_CHUNK_LOGITS = 8 * 1024 * 1024  # of `train.head`
+EAGER_ATTENTION_TOKENS = 256  # of `train.setup`: up to so many tokens plain matrix products
+# Python, torch, transformers, peft, trl and datasets once imported; measured, see experiments.md.
+LIBRARIES = {"cpu": 0.72 * GIB, "cuda": 0.6 * GIB}
+# What the allocator holds beyond what is in use, as a share of what comes and goes in a step:
+# glibc's heap by measurement; PyTorch's caching allocator on CUDA as commonly seen, not measured.
+SLACK = {"cpu": 0.35, "cuda": 0.10}
+# oneDNN keeps the kernels it made for each number of tokens; bounded by its cache.
+KERNELS = {"cpu": 0.10 * GIB, "cuda": 0.03 * GIB}
+
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The largest forward pass of a training.
+
+    Attributes:
+        rows: Sequences in it; of a pair, both.
+        row_tokens: Tokens of the longest.
+        loss_tokens: Tokens in it that bear loss.
+        tokens: All tokens the model sees, padding included.
+    """
+
+    rows: int
+    row_tokens: int
+    loss_tokens: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it runs: device, compute type, and over how many devices weights are sharded."""
+
+    device: Device = "cpu"
+    precision: Literal["bf16", "fp32"] = "bf16"
+    shards: int = 1
+
+    @property
+    def width(self) -> int:
+        """Bytes of a value in the compute type."""
+        return 2 if self.precision == "bf16" else 4
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Parts of a training's peak memory, GiB."""
+    """Parts of a training's peak memory on one device, GiB."""
 
+    libraries_gib: float
     weights_gib: float
     adapter_gib: float
+    gradients_gib: float
+    optimiser_gib: float
     activations_gib: float
-    head_gib: float
+    logits_gib: float
+    allocator_gib: float
+    reference_gib: float = 0.0
+    """Nothing: the reference's log-probabilities are computed before training, by the policy."""
 
     @property
     def total_gib(self) -> float:
         """All parts."""
-        return self.weights_gib + self.adapter_gib + self.activations_gib + self.head_gib
-
-
-def tensor_shapes(folder: Path) -> dict[str, list[int]]:
-    """Return the shape of every tensor in a folder's safetensors files, from their headers."""
-    shapes: dict[str, list[int]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length))
-        shapes |= {n: t["shape"] for n, t in header.items() if n != "__metadata__"}
-    return shapes
+        return float(sum(asdict(self).values()))
 
 
 def estimate(
-    folder: Path, config: TrainerConfig, *, precision: str, row_tokens: int, loss_tokens: int
+    shape: ModelShape, config: TrainerConfig, step: Step, machine: Machine
 ) -> MemoryEstimate:
-    """Estimate the peak memory of one training step.
+    """Estimate the peak memory of one training, on one of its devices.
 
     Args:
-        folder: The base model.
+        shape: The base model's.
         config: The training.
-        precision: Compute type, `bf16` or `fp32`.
-        row_tokens: Longest row, tokens.
-        loss_tokens: Tokens of a row that the loss is on.
-
-    Source: 34·T·B·h bytes a layer in 16 bit plus attention's 5·a·T²·B, from Korthikanti et al.
-        2022 (arXiv 2205.05198), table 2; with checkpointing 2·T·B·h.
+        step: Its largest forward pass.
+        machine: Where it runs.
     """
-    shapes = tensor_shapes(folder)
-    model = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    matrices = [
-        s for n, s in shapes.items() if len(s) == 2 and "embed" not in n and "head" not in n
-    ]
-    n_all = sum(_size(shape) for shape in shapes.values())
-    n_matrices = sum(_size(shape) for shape in matrices)
-    wide = BYTES_PER_BASE[precision]
-    nf4 = config.quantisation == "nf4"
-    weights = n_matrices * (NF4_BYTES if nf4 else wide) + (n_all - n_matrices) * wide
-    adapter = sum(config.lora.r * sum(shape) for shape in matrices) * BYTES_PER_TRAINED
-    tokens = config.micro_batch_size * row_tokens
-    hidden, layers = int(model["hidden_size"]), int(model["num_hidden_layers"])
-    per_layer = (2 if config.gradient_checkpointing else 34) * tokens * hidden * wide / 2
-    if not config.gradient_checkpointing:
-        per_layer += 5 * int(model["num_attention_heads"]) * tokens * row_tokens * wide / 2
-    head = 3 * config.micro_batch_size * loss_tokens * int(model["vocab_size"]) * 4
+    trained = n_trained(shape, config)
+    full = config.adapter == "full"
+    moments = 2 if config.optimiser == "paged_adamw_8bit" and machine.device == "cuda" else 8
+    weights = 0.0 if full else _weights(shape, config, machine) / machine.shards
+    activations = _activations(shape, config, step, machine)
+    logits = _logits(shape, config, step, machine)
+    if machine.shards > 1:  # one layer's weights are gathered while the one before is still there
+        activations += 2 * machine.width * shape.n_matrix_parameters / shape.layers
     return MemoryEstimate(
+        libraries_gib=LIBRARIES[machine.device] / GIB,
         weights_gib=weights / GIB,
-        adapter_gib=adapter / GIB,
-        activations_gib=per_layer * layers / GIB,
-        head_gib=head / GIB,
+        adapter_gib=FLOAT32 * trained / machine.shards / GIB,
+        gradients_gib=FLOAT32 * trained / machine.shards / GIB,
+        optimiser_gib=moments * trained / machine.shards / GIB,
+        activations_gib=activations / GIB,
+        logits_gib=logits / GIB,
+        allocator_gib=(SLACK[machine.device] * (activations + logits) + KERNELS[machine.device])
+        / GIB,
     )
 
 
-def _size(shape: list[int]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+def n_trained(shape: ModelShape, config: TrainerConfig) -> int:
+    """Return how many parameters are trained."""
+    if config.adapter == "full":
+        return shape.n_parameters
+    lora = config.lora
+    n = sum(
+        m.per_layer * (lora.r * (m.n_in + m.n_out) + (m.n_out if lora.use_dora else 0))
+        for m in shape.adapted(lora.target_modules)
+    )
+    whole = {"embed_tokens", "lm_head"} & set(lora.modules_to_save)
+    return shape.layers * n + len(whole) * shape.vocab * shape.hidden
+
+
+def largest_step(config: TrainerConfig, *, pairs: bool) -> Step:
+    """Return the largest forward pass a config allows: every row `max_length`, all of it with loss.
+
+    Args:
+        config: The training.
+        pairs: Whether a row is a pair of answers, which are two sequences.
+    """
+    return _bounded(config, rows=config.micro_batch_size, row_tokens=config.max_length, pairs=pairs)
+
+
+def step_of(config: TrainerConfig, tokens: TokenRows) -> Step:
+    """Return the largest forward pass over the rows there are: as many of the longest as fit."""
+    pairs = "prompt_ids" in tokens.rows[0]
+    rows = min(config.micro_batch_size, len(tokens.rows))
+    step = _bounded(config, rows=rows, row_tokens=tokens.longest, pairs=pairs)
+    losses = sorted(map(n_loss, tokens.rows), reverse=True)[:rows]
+    total = step.tokens
+    if getattr(config, "packing", False):
+        total = min(total, sum(sorted(tokens.lengths, reverse=True)[:rows]))
+    return replace(step, tokens=total, loss_tokens=min(total, sum(losses)))
+
+
+def n_loss(row: dict[str, list[int]]) -> int:
+    """Return how many tokens of a row bear loss."""
+    if "labels" in row:
+        return sum(label != IGNORED for label in row["labels"])
+    return len(row["chosen_ids"]) + len(row["rejected_ids"])
+
+
+def _bounded(config: TrainerConfig, *, rows: int, row_tokens: int, pairs: bool) -> Step:
+    sequences = 2 if pairs else 1
+    tokens = rows * sequences * row_tokens
+    limit = getattr(config, "micro_batch_tokens", None)
+    if limit:  # a row that is longer goes alone
+        tokens = min(tokens, max(limit, row_tokens * sequences))
+    return Step(rows * sequences, row_tokens, loss_tokens=tokens, tokens=tokens)
+
+
+def saved_by_layer(shape: ModelShape, config: TrainerConfig, step: Step, machine: Machine) -> float:
+    """Return the bytes that autograd keeps of one decoder layer until its backward pass."""
+    full, wide = config.adapter == "full", _width(config, machine)
+    adapted = {m.name.rpartition(".")[2]: m for m in shape.adapted(config.lora.target_modules)}
+    trains = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    trains = trains if full else set(adapted)
+    token = shape.norms * (FLOAT32 * shape.hidden + FLOAT32)  # each norm keeps its input, float32
+    if full:
+        token += shape.norms * wide * shape.hidden
+    if shape.qk_norm:
+        token += (FLOAT32 + (wide if full else 0)) * (shape.query_width + shape.kv_width)
+    if trains & {"q_proj", "k_proj", "v_proj"}:
+        token += wide * shape.hidden
+    machine = replace(machine, precision="bf16" if wide == 2 else "fp32")
+    token += _attention(shape, step, machine, keeps_output="o_proj" in trains)
+    token += _mlp(shape, trains, wide)
+    if full:
+        return step.tokens * token
+    fused = not (config.lora.dropout or config.lora.use_dora or config.quantisation == "nf4")
+    token += sum(
+        _adapter(m, config, wide, fused=fused) * _times(m, shape) for m in adapted.values()
+    )
+    casts = sum(m.per_layer * config.lora.r * (m.n_in + m.n_out) for m in adapted.values())
+    return step.tokens * token + (wide * casts if fused and wide < FLOAT32 else 0)
+
+
+def _width(config: TrainerConfig, machine: Machine) -> int:
+    """Return bytes of an activation: weights that are trained whole compute in their float32."""
+    return FLOAT32 if config.adapter == "full" else machine.width
+
+
+def _weights(shape: ModelShape, config: TrainerConfig, machine: Machine) -> float:
+    wide = machine.width
+    if config.quantisation == "nf4":
+        others = shape.n_parameters - shape.n_matrix_parameters
+        return NF4 * shape.n_matrix_parameters + wide * others
+    return wide * shape.n_parameters
+
+
+def _activations(shape: ModelShape, config: TrainerConfig, step: Step, machine: Machine) -> float:
+    """Return what the layers keep, and what one of them takes while it is computed."""
+    saved, wide = saved_by_layer(shape, config, step, machine), _width(config, machine)
+    residual = step.tokens * shape.hidden
+    if config.gradient_checkpointing:
+        kept = shape.layers * residual * wide + saved
+    else:
+        kept = shape.layers * saved
+    mlp = step.tokens * (3 * wide * shape.intermediate * max(1, shape.experts_per_token))
+    scores = 3 * FLOAT32 * _scores(shape, step, machine)
+    largest = max((m.size for m in shape.matrices), default=0)
+    unpacked = wide * largest if config.quantisation == "nf4" else 0
+    return kept + max(mlp, scores) + 3 * FLOAT32 * residual + unpacked
+
+
+def _attention(shape: ModelShape, step: Step, machine: Machine, *, keeps_output: bool) -> float:
+    """Return bytes a token that attention keeps."""
+    wide, q, kv = machine.width, shape.query_width, shape.kv_width
+    if not _eager(step, machine):
+        return wide * (2 * q + 2 * kv) + FLOAT32 * shape.heads
+    shares = FLOAT32 + (wide if wide < FLOAT32 else 0)  # softmax in float32, and cast back
+    own = wide * (3 * q + (q if keeps_output else 0))  # keys and values repeated for each head
+    return own + shares * _scores(shape, step, machine) / step.tokens
+
+
+def _mlp(shape: ModelShape, trains: set[str], wide: int) -> float:
+    """Return bytes a token that the MLP keeps: gate, its activation, up, and what down is given."""
+    n = max(1, shape.experts_per_token)
+    token = wide * 3 * shape.intermediate * n
+    if "down_proj" in trains:
+        token += wide * shape.intermediate * n
+    if trains & {"gate_proj", "up_proj"} or shape.experts:
+        token += wide * shape.hidden * n
+    return token
+
+
+def _adapter(matrix: Matrix, config: TrainerConfig, wide: int, *, fused: bool) -> float:
+    """Return bytes a token that one adapter keeps beside the layer's shared input."""
+    if fused:
+        return wide * config.lora.r
+    own = FLOAT32 * config.lora.r
+    if wide < FLOAT32 or config.lora.dropout:
+        own += FLOAT32 * matrix.n_in  # PEFT casts the input, or drops out of it, for each adapter
+    if config.lora.dropout:
+        own += matrix.n_in  # the mask
+    if config.lora.use_dora:
+        own += wide * 2 * matrix.n_out
+    return own
+
+
+def _times(matrix: Matrix, shape: ModelShape) -> int:
+    return shape.experts_per_token if matrix.per_layer > 1 else 1
+
+
+def _scores(shape: ModelShape, step: Step, machine: Machine) -> float:
+    """Return how many attention scores a layer makes at once; kernels without them make none."""
+    return step.tokens * step.row_tokens * shape.heads if _eager(step, machine) else 0
+
+
+def _eager(step: Step, machine: Machine) -> bool:
+    return machine.device == "cpu" and step.row_tokens <= EAGER_ATTENTION_TOKENS
+
+
+def _logits(shape: ModelShape, config: TrainerConfig, step: Step, machine: Machine) -> float:
+    wide = _width(config, machine)
+    if config.adapter == "full" or machine.shards > 1:
+        # The head is trained or sharded: whole logits, in float32 too, and their gradients.
+        return step.loss_tokens * shape.vocab * (2 * wide + 2 * FLOAT32)
+    rows = min(step.loss_tokens, max(64, HEAD_CHUNK_LOGITS // shape.vocab))
+    chunk = rows * shape.vocab * (FLOAT32 if wide == FLOAT32 else 2 * wide + FLOAT32)
+    return chunk + 2 * wide * step.loss_tokens * shape.hidden

@@ -12,6 +12,7 @@ from tuneloop.config.trainer import TrainerConfig
 from tuneloop.runtime.weights import ResolvedModel
 from tuneloop.train import distributed
 from tuneloop.train.inputs import TrainInputs
+from tuneloop.train.retry import train_within_memory
 from tuneloop.train.tracking import check_trackers
 
 
@@ -45,7 +46,13 @@ def sft(
     with quiet_libraries():
         from tuneloop.train.sft import train_sft
 
-        return train_sft(TrainInputs(examples, base, start), config, tracking, context)
+        inputs = TrainInputs(examples, base, start)
+        return train_within_memory(
+            lambda smaller: train_sft(inputs, smaller, tracking, context),
+            config,
+            context.progress,
+            where="sft",
+        )
 
 
 def dpo(
@@ -66,7 +73,13 @@ def dpo(
     with quiet_libraries():
         from tuneloop.train.dpo import train_dpo
 
-        return train_dpo(TrainInputs(examples, base, start), config, tracking, context)
+        inputs = TrainInputs(examples, base, start)
+        return train_within_memory(
+            lambda smaller: train_dpo(inputs, smaller, tracking, context),
+            config,
+            context.progress,
+            where="dpo",
+        )
 
 
 def kto(
@@ -87,7 +100,13 @@ def kto(
     with quiet_libraries():
         from tuneloop.train.kto import train_kto
 
-        return train_kto(TrainInputs(examples, base, start), config, tracking, context)
+        inputs = TrainInputs(examples, base, start)
+        return train_within_memory(
+            lambda smaller: train_kto(inputs, smaller, tracking, context),
+            config,
+            context.progress,
+            where="kto",
+        )
 
 
 def _check(config: TrainerConfig, tracking: TrackingConfig) -> None:

@@ -1,0 +1,42 @@
+"""What to change when a training does not fit."""
+
+from tuneloop.config.train import SftConfig
+from tuneloop.runtime.shapes import published_shape
+from tuneloop.train.memory import Machine, estimate, largest_step
+from tuneloop.train.room import changes, memory_plan, room_gib, verdict
+
+SHAPE = published_shape("Qwen/Qwen3-8B")
+CONFIG = SftConfig(max_length=2048, micro_batch_size=8, global_batch_size=16)
+STEP, GPU = largest_step(CONFIG, pairs=False), Machine("cuda")
+
+
+def test_changes_go_on_until_it_fits_each_lower_than_the_last():
+    found = changes(SHAPE, CONFIG, STEP, GPU, 16.0)
+    totals = [change.total_gib for change in found]
+    assert totals == sorted(totals, reverse=True)
+    assert totals[-1] <= 16.0 < totals[-2]
+    assert any("gradient_checkpointing: true" in change.setting for change in found)
+    assert any("quantisation: nf4" in change.setting for change in found)
+
+
+def test_what_can_never_fit_is_said():
+    found = estimate(SHAPE, CONFIG, STEP, GPU)
+    lines = verdict(found, 1.0, changes(SHAPE, CONFIG, STEP, GPU, 1.0))
+    assert "does not fit" in lines[0]
+    assert "still does not fit" in lines[-1]
+    assert verdict(found, 999.0, []) == ["fits: 999.0 GiB are there"]
+    assert verdict(found, None, []) == []
+
+
+def test_a_plan_states_parts_and_room_of_this_machine(monkeypatch):
+    monkeypatch.setattr("tuneloop.train.room.room_gib", lambda machine: 2.0)
+    plan = memory_plan(SHAPE, CONFIG, STEP, Machine("cpu"))
+    assert plan["fits"] is False
+    assert plan["changes"]
+    assert abs(sum(plan["parts"].values()) - plan["total_gib"]) < 0.01
+
+
+def test_the_room_on_a_cpu_is_below_what_the_machine_has():
+    import psutil
+
+    assert 0 < room_gib(Machine("cpu")) * 1024**3 <= psutil.virtual_memory().total
