@@ -24,9 +24,7 @@ from tuneloop.systems import Systems
 
 if TYPE_CHECKING:
     from tuneloop.runtime.serving import ServedSystem
-    from tuneloop.runtime.shapes import ModelShape
     from tuneloop.runtime.weights import ResolvedModel
-    from tuneloop.train.memory import Step
     from tuneloop.train.rows import TokenRows
 
 
@@ -198,6 +196,7 @@ def _bound(pipeline: Pipeline, stage: Method) -> dict[str, Any]:
     """Return the most memory a stage can take: every row as long as `max_length` allows."""
     from tuneloop.runtime.shapes import folder_shape, published_shape
     from tuneloop.train.memory import largest_step
+    from tuneloop.train.room import memory_plan
 
     config = pipeline.config.train.method(stage)
     note = "run `tuneloop build` first to see rows, tokens and an example"
@@ -206,22 +205,14 @@ def _bound(pipeline: Pipeline, stage: Method) -> dict[str, Any]:
     except TuneloopError as error:
         return {"note": f"{note}; no memory estimate: {error.what}"}
     step = largest_step(config, pairs=stage == "dpo")
-    return {"note": note, "memory": _memory(config, shape, step)}
-
-
-def _memory(config: TrainerConfig, shape: ModelShape, step: Step) -> dict[str, Any]:
-    from tuneloop.runtime.hardware import device, pick_precision
-    from tuneloop.train.memory import Machine
-    from tuneloop.train.room import memory_plan
-
-    machine = Machine(device(), pick_precision(config.precision))
-    return memory_plan(shape, config, step, machine)
+    return {"note": note, "memory": memory_plan(shape, config, step)}
 
 
 def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str, Any]:
     from tuneloop.runtime.shapes import folder_shape
-    from tuneloop.train.memory import n_loss, step_of
+    from tuneloop.train.memory import step_of
     from tuneloop.train.order import n_steps
+    from tuneloop.train.room import memory_plan
     from tuneloop.train.rows import n_learned
 
     lengths, losses = tokens.lengths, [n_learned(row) for row in tokens.rows]
@@ -243,7 +234,7 @@ def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str
             epochs=config.epochs,
             max_steps=config.max_steps,
         ),
-        "memory": _memory(config, folder_shape(folder), step_of(config, tokens)),
+        "memory": memory_plan(folder_shape(folder), config, step_of(config, tokens)),
     }
 
 

@@ -128,7 +128,7 @@ def test_plan_counts_steps_as_training_does(monkeypatch):
     ):
         config = SftConfig(global_batch_size=4, micro_batch_size=2, **changes)
         monkeypatch.setattr("tuneloop.runtime.shapes.folder_shape", lambda _: None)
-        monkeypatch.setattr(plan, "_memory", lambda *_: {})
+        monkeypatch.setattr("tuneloop.train.room.memory_plan", lambda *_: {})
         assert plan._numbers(config, TokenRows(rows=rows), None)["steps"] == steps
 
 

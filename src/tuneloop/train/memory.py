@@ -12,7 +12,7 @@ from typing import Literal
 
 from tuneloop.config.trainer import TrainerConfig
 from tuneloop.runtime.shapes import Matrix, ModelShape
-from tuneloop.train.rows import IGNORED, TokenRows
+from tuneloop.train.rows import TokenRows, n_learned
 
 GIB = 1024**3
 FLOAT32 = 4
@@ -139,21 +139,14 @@ def largest_step(config: TrainerConfig, *, pairs: bool) -> Step:
 
 def step_of(config: TrainerConfig, tokens: TokenRows) -> Step:
     """Return the largest forward pass over the rows there are: as many of the longest as fit."""
-    pairs = "prompt_ids" in tokens.rows[0]
+    pairs = "chosen_ids" in tokens.rows[0]
     rows = min(config.micro_batch_size, len(tokens.rows))
     step = _bounded(config, rows=rows, row_tokens=tokens.longest, pairs=pairs)
-    losses = sorted(map(n_loss, tokens.rows), reverse=True)[:rows]
+    losses = sorted(map(n_learned, tokens.rows), reverse=True)[:rows]
     total = step.tokens
     if getattr(config, "packing", False):
         total = min(total, sum(sorted(tokens.lengths, reverse=True)[:rows]))
     return replace(step, tokens=total, loss_tokens=min(total, sum(losses)))
-
-
-def n_loss(row: dict[str, list[int]]) -> int:
-    """Return how many tokens of a row bear loss."""
-    if "labels" in row:
-        return sum(label != IGNORED for label in row["labels"])
-    return len(row["chosen_ids"]) + len(row["rejected_ids"])
 
 
 def _bounded(config: TrainerConfig, *, rows: int, row_tokens: int, pairs: bool) -> Step:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.config.trainer import TrainerConfig
+from tuneloop.runtime.hardware import device, pick_precision
 from tuneloop.runtime.shapes import ModelShape
 from tuneloop.train.memory import GIB, Machine, MemoryEstimate, Step, estimate
 
@@ -137,10 +138,9 @@ def _card_gib() -> float | None:
     return min(sizes) / 1024 if sizes and done.returncode == 0 else None
 
 
-def memory_plan(
-    shape: ModelShape, config: TrainerConfig, step: Step, machine: Machine
-) -> dict[str, Any]:
-    """Return the estimate by part, the room there is, and what to change where it does not fit."""
+def memory_plan(shape: ModelShape, config: TrainerConfig, step: Step) -> dict[str, Any]:
+    """Return the estimate by part, the room there is here, and what to change if it is less."""
+    machine = Machine(device(), pick_precision(config.precision))
     found, room = estimate(shape, config, step, machine), room_gib(machine)
     advice = []
     if room is not None and found.total_gib > room:

@@ -30,7 +30,7 @@ def test_what_can_never_fit_is_said():
 
 def test_a_plan_states_parts_and_room_of_this_machine(monkeypatch):
     monkeypatch.setattr("tuneloop.train.room.room_gib", lambda machine: 2.0)
-    plan = memory_plan(SHAPE, CONFIG, STEP, Machine("cpu"))
+    plan = memory_plan(SHAPE, CONFIG, STEP)
     assert plan["fits"] is False
     assert plan["changes"]
     assert abs(sum(plan["parts"].values()) - plan["total_gib"]) < 0.01
