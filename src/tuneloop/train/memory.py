@@ -164,7 +164,9 @@ def saved_by_layer(shape: ModelShape, config: TrainerConfig, step: Step, machine
     adapted = {m.name.rpartition(".")[2]: m for m in shape.adapted(config.lora.target_modules)}
     trains = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     trains = trains if full else set(adapted)
-    token = shape.norms * (FLOAT32 * shape.hidden + FLOAT32)  # each norm keeps its input, float32
+    token: float = shape.norms * (
+        FLOAT32 * shape.hidden + FLOAT32
+    )  # each norm keeps its input, float32
     if full:
         token += shape.norms * wide * shape.hidden
     if shape.qk_norm:
