@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneloop.artefacts.aliases import AliasName, Generation, current, generations
 from tuneloop.artefacts.digest import digest_file, digest_json
 from tuneloop.artefacts.manifest import Parent
-from tuneloop.artefacts.stage import StageOutput
+from tuneloop.artefacts.stage import WHOLE, StageOutput
 from tuneloop.artefacts.store import Artefact, Store
 from tuneloop.artefacts.systems import Hosted, SystemSpec
 from tuneloop.config.evaluate import EngineConfig, JudgeConfig
@@ -243,5 +243,7 @@ class Systems:
     ) -> ServedSystem:
         from tuneloop.runtime.serving import ServedSystem
 
-        folder = adapter.folder() / "adapter" if adapter else None
-        return ServedSystem(spec=spec, base=base, adapter_folder=folder)
+        if adapter and WHOLE in adapter.manifest.files:  # fully trained: it stands in for the base
+            folder = adapter.path(WHOLE).parent
+            return ServedSystem(spec, replace(base, folder=folder, digest=adapter.digest))
+        return ServedSystem(spec, base, adapter.folder() / "adapter" if adapter else None)

@@ -91,7 +91,14 @@ class ExampleSet(Artefact):
 
 
 class Adapter(Artefact):
-    """Files: `adapter/…` (PEFT, safetensors), `history.json`, `merged/…` on request."""
+    """Files: `adapter/…` (PEFT, safetensors), `history.json`, `merged/…` on request.
+
+    After full fine-tuning, and of what goes on from it, `model/…` instead: a whole model.
+    """
+
+
+WHOLE = "model/config.json"
+"""The file by which an `Adapter` is known as a whole model."""
 
 
 class Evaluation(Artefact):

@@ -31,6 +31,8 @@ class ModelConfig(Section):
     """Revision at the hub."""
     trust_remote_code: bool = False
     """Run code that ships with this model; only for models you name and trust."""
+    chat_template: str | None = None
+    """A file with a Jinja chat template in place of the model's own, in training as in serving."""
 
 
 class RecipeConfig(Section):

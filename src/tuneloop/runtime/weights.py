@@ -85,6 +85,8 @@ def resolve_model(config: ModelConfig, *, cache: Path | None = None) -> Resolved
             hint="give a path that exists, an id such as HuggingFaceTB/SmolLM2-135M-Instruct, "
             f"or {TINY}",
         )
+    if config.chat_template is not None:
+        folder = _with_template(folder, Path(config.chat_template).expanduser(), cache)
     digest = model_digest(folder, cache=cache, with_code=config.trust_remote_code)
     return ResolvedModel(folder, digest, name, config.trust_remote_code)
 
@@ -154,6 +156,32 @@ def _tiny(cache: Path) -> Path:
         with published(folder) as partial:
             tiny.make_tiny(partial)
     return folder
+
+
+def _with_template(folder: Path, template: Path, cache: Path) -> Path:
+    """Return a folder with the same model under another chat template; files are linked."""
+    if not template.is_file():
+        raise TuneloopError("there is no such file", where=f"model.chat_template: {template}")
+    text = template.read_text(encoding="utf-8")
+    name = digest_json([str(folder.resolve()), model_digest(folder, cache=cache), text])[:24]
+    target = cache / "templated" / name
+    if not target.is_dir():
+        with published(target) as partial:
+            for path in folder.iterdir():
+                if path.is_file() and not path.name.startswith("chat_template."):
+                    (partial / path.name).symlink_to(path.resolve())
+            (partial / "chat_template.jinja").write_text(text, encoding="utf-8")
+            _forget_template(partial / "tokenizer_config.json")
+    return target
+
+
+def _forget_template(path: Path) -> None:
+    """Take the template out of a tokenizer's config, which the file beside would contradict."""
+    if path.is_file():
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config.pop("chat_template", None) is not None:
+            path.unlink()  # the link, not the file
+            path.write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
 def _converted(path: Path, cache: Path) -> Path:

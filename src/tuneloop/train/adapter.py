@@ -59,7 +59,7 @@ def check_targets(model: Any, config: LoraConfig) -> None:
             raise TrainingError(
                 f"the pattern {targets!r} matches {wrong[0]}, which is no linear layer",
                 where=places,
-                hint=r"let it end in the layers' own names, as in .*mlp\.(up|down)_proj",
+                hint=r"let it end in a layer's own name, as in .*mlp\.(up|down)_proj",
             )
     elif isinstance(targets, list):
         for target in targets:

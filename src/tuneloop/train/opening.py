@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneloop.artefacts.digest import digest_file
-from tuneloop.config.train import METHODS, Method, TrackingConfig
+from tuneloop.artefacts.stage import WHOLE, Adapter
+from tuneloop.config.train import Method, TrackingConfig
 from tuneloop.config.trainer import TrainerConfig
 from tuneloop.runtime.hardware import device
 from tuneloop.runtime.weights import ResolvedModel, merged_folder, model_digest
@@ -20,10 +21,7 @@ from tuneloop.train.setup import Run, load_tokenizer, make_run
 from tuneloop.train.templates import check_template
 
 if TYPE_CHECKING:
-    from tuneloop.artefacts.stage import Adapter, Progress, StageContext
-
-WHOLE = "model/config.json"
-"""A file of an artefact that is a whole model, not an adapter."""
+    from tuneloop.artefacts.stage import Progress, StageContext
 
 
 def open_run(
@@ -38,7 +36,6 @@ def open_run(
     Raises:
         TrainingError: if there is nothing to learn, or the chat template does not fit the model.
     """
-    assert name in METHODS
     distributed.join()
     base, adapter = _beginning(inputs, config, context.work)
     tokenizer = load_tokenizer(base)

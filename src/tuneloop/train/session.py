@@ -109,9 +109,10 @@ def _keep_beginning(trainer: Any, run: Run) -> Path | None:
     if init == "eva":
         rows, size = list(trainer.train_dataset)[:EVA_ROWS], run.config.micro_batch_size
         batches = [rows[i : i + size] for i in range(0, len(rows), size)]
-        init_by_data(
-            trainer.model, [trainer._prepare_inputs(trainer.data_collator(b)) for b in batches]
-        )
+        with trainer.accelerator.autocast():
+            init_by_data(
+                trainer.model, [trainer._prepare_inputs(trainer.data_collator(b)) for b in batches]
+            )
     if init not in MOVES_BASE:
         return None
     folder = run.work / "start"

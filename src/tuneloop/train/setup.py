@@ -86,7 +86,8 @@ class Run:
     @property
     def trains_base_layers(self) -> bool:
         """Whether whole layers are trained, which are in float32."""
-        return self.config.adapter == "full" or bool(self.config.lora.modules_to_save)
+        adapter = self.peft_config()
+        return adapter is None or bool(adapter.modules_to_save)
 
     def peft_config(self) -> Any:
         """Return PEFT's config of the adapter; None where every weight is trained."""

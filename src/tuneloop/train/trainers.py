@@ -239,7 +239,8 @@ class ReferenceTrainer(FastTrainer):
 
     def reference_log_probs(self, inputs: dict[str, Any]) -> torch.Tensor:
         """Return log-probabilities (rows, columns) of answers, the policy standing as reference."""
-        sums = self.answers(self.model, inputs).sums()
+        with self.accelerator.autocast():  # as in training, for which nothing is prepared yet
+            sums = self.answers(self.model, inputs).sums()
         return torch.stack(sums.chunk(len(self.reference_columns)), dim=1)
 
     def _precompute_ref_logps(self, dataset: Any, *_: Any, **__: Any) -> Any:

@@ -359,3 +359,22 @@ def test_a_download_that_breaks_off_leaves_nothing(monkeypatch, tmp_path):
     with pytest.raises(TuneloopError, match="broke off: gone"):
         fetch.fetch_model(home=tmp_path / "home", say=lambda _: None)
     assert not (tmp_path / "home" / fetch.MODEL).exists()
+
+
+def test_another_chat_template_makes_another_model_with_the_same_weights(tmp_path):
+    from transformers import AutoTokenizer
+
+    plain = resolve("tiny-random", tmp_path)
+    template = tmp_path / "mine.jinja"
+    template.write_text("{% for m in messages %}[{{ m['content'] }}]{% endfor %}")
+    ours = resolve("tiny-random", tmp_path, chat_template=str(template))
+    again = resolve("tiny-random", tmp_path, chat_template=str(template))
+    assert ours.digest == again.digest != plain.digest
+    weights = "model.safetensors"
+    assert (ours.folder / weights).read_bytes() == (plain.folder / weights).read_bytes()
+    tokenizer = AutoTokenizer.from_pretrained(ours.folder)
+    chat = [{"role": "user", "content": "hi"}]
+    assert tokenizer.apply_chat_template(chat, tokenize=False) == "[hi]"
+    assert "im_start" in (plain.folder / "chat_template.jinja").read_text()
+    with pytest.raises(TuneloopError, match="no such file"):
+        resolve("tiny-random", tmp_path, chat_template=str(tmp_path / "other.jinja"))

@@ -51,7 +51,8 @@ class ServedSystem:
             raise ServingError(
                 f"system {self.spec.name!r} has {', '.join(unserved)}, which no engine here applies"
             )
-        if self.spec.adapter and self.adapter_folder is None:
+        whole = self.base.digest == self.spec.adapter  # a fully trained model
+        if self.spec.adapter and self.adapter_folder is None and not whole:
             raise ServingError(f"system {self.spec.name!r} has an adapter, but not its folder")
 
     def messages(self, prompt: Sequence[dict[str, str]]) -> list[dict[str, str]]:
