@@ -19,6 +19,7 @@ from tuneloop.cli_golden import golden_app
 from tuneloop.cli_ingest import ingest
 from tuneloop.cli_look import lineage, registry_app, status
 from tuneloop.cli_options import ConfigOption, ForceOption, JsonOption, SetOption
+from tuneloop.cli_promote import approve, bundle, promote, replay, why
 from tuneloop.cli_run import open_pipeline, run_stages
 from tuneloop.cli_sets import card, diff, explain
 from tuneloop.cli_simulate import simulate
@@ -40,9 +41,14 @@ app.command()(diff)
 app.command()(cohorts)
 app.command()(evaluate)
 app.command()(decide)
+app.command()(approve)
+app.command()(bundle)
+app.command()(replay)
+app.command()(why)
 app.command()(status)
 app.command()(lineage)
 app.add_typer(golden_app, name="golden")
+registry_app.command("promote")(promote)
 app.add_typer(registry_app, name="registry")
 
 INTERRUPTED = 130

@@ -16,8 +16,10 @@ from tuneloop.artefacts.golden import GoldenPrompt, read_golden
 from tuneloop.artefacts.manifest import Counts, Parent
 from tuneloop.artefacts.stage import StageContext, StageOutput
 from tuneloop.artefacts.store import Artefact
+from tuneloop.config.policy import PolicyConfig
 from tuneloop.config.train import METHODS, Method, TrackingConfig
 from tuneloop.errors import DataError, DecisionError, TuneloopError
+from tuneloop.runtime.environment import author
 from tuneloop.runtime.execution import parent, rank
 from tuneloop.stages import STAGES, Stages
 from tuneloop.systems import TRAINED, Systems, remember
@@ -94,7 +96,9 @@ class Pipeline(Stages):
     def _check_slices(self, prompts: list[GoldenPrompt]) -> None:
         """Fail before anything is trained where a protected slice cannot be measured."""
         known = {name for prompt in prompts for name in prompt.slices}
-        unknown = set(self.config.decide.protected_slices) - known
+        wanted = set(self.config.decide.protected_slices)
+        wanted |= set(self.policy.protected_slices if self.policy else ())
+        unknown = wanted - known
         if unknown:
             raise DataError(
                 f"protected slices without a golden prompt: {', '.join(sorted(unknown))}",
@@ -160,8 +164,7 @@ class Pipeline(Stages):
 
         c, config = self.config, self.config.curate
         own = [c.tenant, c.task, c.env]
-        parents = [parent("lake", self.lake), parent("golden", self.golden)]
-        parents.append(Parent(role="scope", kind="scope", digest=digest_json(own)))
+        parents = [parent("lake", self.lake), parent("golden", self.golden), self._scope_parent()]
         encoder = open_encoder(
             config.encoder, leak=config.leak, semantic=config.dedupe.semantic, cache=None
         )
@@ -272,11 +275,30 @@ class Pipeline(Stages):
     def decide(self) -> kinds.Decision:
         """The verdict."""
         from tuneloop.decide.stage import decide
+        from tuneloop.decide.terms import open_terms
 
-        config = self.config.decide
-        parents = [parent("evaluation", self.evaluate)]
-        work = partial(decide, self.evaluate, config)
+        config, policy = self.config.decide, self.policy
+        parents = [parent("evaluation", self.evaluate), self._scope_parent()]
+        if policy:
+            digest = digest_json(policy.model_dump(mode="json"))
+            parents.append(Parent(role="policy", kind="policy", digest=digest))
+        config = config.model_copy(update={"policy": None})  # what it says is a parent
+
+        def work(context: StageContext) -> StageOutput:
+            champion, candidate = self.champion.spec.digest, self.candidate.spec.digest
+            asked = (self.golden.digest, champion, candidate)
+            terms = open_terms(self.config, self.store, asked, policy=policy, author=author())
+            return decide(self.evaluate, config, context, terms=terms)
+
         return self._stage("decide", kinds.Decision, parents, config, work)
+
+    @cached_property
+    def policy(self) -> PolicyConfig | None:
+        """The policy of this run's decisions, read from its file."""
+        from tuneloop.config.load import load_model
+
+        path = self.config.decide.policy
+        return load_model(PolicyConfig, Path(path))[0] if path else None
 
     @cached_property
     def report(self) -> kinds.Report:
@@ -341,6 +363,10 @@ class Pipeline(Stages):
         tracking = self.config.train.tracking
         folder = tracking.folder or str(self.store.work / "tracking")
         return tracking.model_copy(update={"folder": folder})
+
+    def _scope_parent(self) -> Parent:
+        own = [self.config.tenant, self.config.task, self.config.env]
+        return Parent(role="scope", kind="scope", digest=digest_json(own))
 
     def _base_parent(self) -> Parent:
         return Parent(role="base", kind="model", digest=self.base.digest)

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tuneloop.config.load import load_config
+from tuneloop.config.load import load_config, load_model
+from tuneloop.config.policy import PolicyConfig
+from tuneloop.config.system import SystemConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # configs/accelerate holds launch settings of another tool.
-FOUND = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name != "accelerate")
+OTHERS = {"policies": PolicyConfig, "systems": SystemConfig}
+FOUND = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name not in {"accelerate", *OTHERS})
+PARTS = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name in OTHERS)
 
 
 def test_the_named_configs_are_shipped():
@@ -21,6 +25,13 @@ def test_the_named_configs_are_shipped():
 def test_every_shipped_config_is_valid(path):
     loaded = load_config(path)
     assert loaded.config.name
+    assert path.read_text(encoding="utf-8").startswith("#"), "say on line one what it is for"
+
+
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_every_shipped_policy_and_system_is_valid(path):
+    loaded, _ = load_model(OTHERS[path.parent.name], path)
+    assert loaded.name
     assert path.read_text(encoding="utf-8").startswith("#"), "say on line one what it is for"
 
 

@@ -134,7 +134,7 @@ def commit(store, cls, kind, files, **fields):
     """Commit `files` as an artefact of `kind`, keyed by its name."""
     draft = Manifest(
         kind=kind, key=f"{kind}-key".ljust(64, "0"), digest="", files={},
-        started_at=datetime(2026, 1, 1, tzinfo=UTC), **fields,
+        started_at=datetime.now(UTC), **fields,
     )  # fmt: skip
     stored = store.commit(draft, files)
     return cls(stored.manifest, store)

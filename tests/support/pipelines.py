@@ -108,7 +108,7 @@ class Loop:
         }
         return self._written(context, {"evaluation.json": json.dumps(body)})
 
-    def _decide(self, evaluation, config, context):
+    def _decide(self, evaluation, config, context, terms=None):
         body = {"verdict": self.verdict, "reasons": ["because"],
                 "systems": evaluation.json("evaluation.json")}  # fmt: skip
         return self._written(context, {"decision.json": json.dumps(body)})

@@ -14,7 +14,8 @@ from tuneloop import cli, cli_decide
 
 VERBS = ["validate", "plan", "run", "simulate", "curate", "build", "sft", "dpo", "kto", "evaluate",
          "decide", "report", "status", "lineage", "registry", "schema", "ingest", "export", "erase",
-         "explain", "card", "diff", "cohorts", "golden"]  # fmt: skip
+         "explain", "card", "diff", "cohorts", "golden", "approve", "bundle",
+         "replay", "why"]  # fmt: skip
 GOOD = "name: demo\nmodel: {name: tiny-random}\ngolden: {path: golden.jsonl}\n"
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tuneloop.artefacts.metrics import MetricSpec
+
 DECISION_VERSION = 1
 
 Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
@@ -106,6 +108,7 @@ class Gate(_Record):
     detail: str
     value: float | None = None
     limit: float | None = None
+    metric: str | None = None
 
 
 class SystemRef(_Record):
@@ -143,6 +146,82 @@ class Outcomes(_Record):
     missing: list[str]
 
 
+class Quantity(_Record):
+    """One figure of a system, with its interval where it is an estimate; or why there is none."""
+
+    status: Literal["ok", "missing"] = "ok"
+    reason: str | None = None
+    value: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n: int = 0
+    basis: str | None = None
+
+
+class Costs(_Record):
+    """What one system's answers cost: tokens per answer, price of a thousand, latency.
+
+    A latency stands here where it was measured as evidence (`evaluate.latency`); what the answers
+    took in passing is in the manifest, outside of every digest.
+    """
+
+    prompt_tokens: Quantity
+    completion_tokens: Quantity
+    price_per_1000: Quantity
+    latency_p95_s: Quantity
+    latency_p50_s: Quantity
+
+
+class ErrorBudget(_Record):
+    """What a golden set's version had been used for when it was asked this.
+
+    `n_before` different questions spent `alpha_before`; this one spends `alpha`. `total` is the
+    policy's; null: there is no limit.
+    """
+
+    golden: str
+    n_before: int
+    alpha_before: float
+    alpha: float
+    total: float | None = None
+
+
+class Expiry(_Record):
+    """For how long the verdict may be acted on, counted from when the decision was made.
+
+    The time itself is in the manifest (`started_at`): no time is in this file.
+    """
+
+    days: float
+    counted_from: Literal["decision"] = "decision"
+
+
+class NextAction(_Record):
+    """What to do next: a word for machines, a sentence for people, and how many of what."""
+
+    kind: Literal[
+        "promote", "approve", "add_prompts", "fix_answers", "fix_judge", "rotate_golden",
+        "measure_costs", "run_checks", "name_another", "stop",
+    ]  # fmt: skip
+    text: str
+    n: int | None = None
+    slice: str | None = None
+
+
+class MetricEvidence(_Record):
+    """What the decision knows of one metric: its declaration and candidate minus champion."""
+
+    spec: MetricSpec
+    status: Literal["ok", "missing"] = "ok"
+    reason: str | None = None
+    n: int = 0
+    n_missing: int = 0
+    estimate: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    confidence: float | None = None
+
+
 class DecisionRecord(_Record):
     """`decision.json`. The first reason is the constraint that binds."""
 
@@ -156,3 +235,12 @@ class DecisionRecord(_Record):
     systems: dict[Literal["champion", "candidate"], SystemRef]
     outcomes: Outcomes
     lineage: dict[str, str]
+    phase: Literal["offline", "canary", "monitor"] = "offline"
+    objective: Literal["better", "not_worse_and_cheaper"] = "better"
+    evidence: dict[str, MetricEvidence] = Field(default_factory=dict)
+    costs: dict[Literal["champion", "candidate"], Costs] = Field(default_factory=dict)
+    scope: dict[str, str] = Field(default_factory=dict)
+    policy: dict[str, Any] | None = None
+    error_budget: ErrorBudget | None = None
+    expiry: Expiry | None = None
+    next_action: NextAction | None = None

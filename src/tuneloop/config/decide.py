@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
 
-from tuneloop.config.base import Section
+from tuneloop.config.base import Conflict, Section
 
 
 class DecideConfig(Section):
@@ -36,8 +37,45 @@ class DecideConfig(Section):
     n_bootstrap: int = Field(default=10_000, ge=100)
     """Resamples of the bootstrap and of the permutation test, for graded metrics, the judge
     and families."""
+    objective: Literal["better", "not_worse_and_cheaper"] = "better"
+    """`better`: above `min_improvement`. `not_worse_and_cheaper`: not worse by `margin` or more,
+    and cheaper or faster by what was measured in the same evaluation."""
+    margin: float = Field(default=0.03, gt=0, lt=1)
+    """How much worse the primary may be where the objective is `not_worse_and_cheaper`."""
+    cheaper_by: Literal["price", "latency", "either"] = "either"
+    """What must be lower: the price of a thousand requests, the 95th percentile of the latency, or
+    one of them (each then at half the level)."""
+    slice_margins: dict[str, float] = Field(default_factory=dict)
+    """Margins of protected slices that have another than `slice_margin`."""
+    valid_days: float = Field(default=30, gt=0)
+    """For how many days after it was made a PROMOTE may move the alias: traffic drifts."""
+    policy: str | None = None
+    """A policy's YAML file: approvals, hard gates, error budget, freezes. None: none of them."""
     promote: bool | Literal["again"] = True
     """Move the champion alias on PROMOTE; `again`: even to a system that was rolled back."""
+
+    @property
+    def limit(self) -> float:
+        """What the primary's lower bound must exceed, by the objective."""
+        return self.min_improvement if self.objective == "better" else -self.margin
+
+    def margin_of(self, name: str) -> float:
+        """Return how much worse a protected slice may be."""
+        return self.slice_margins.get(name, self.slice_margin)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """A margin of a slice that is not protected would do nothing."""
+        loose = sorted(set(self.slice_margins) - set(self.protected_slices))
+        if loose:
+            yield Conflict(
+                ("slice_margins", "protected_slices"),
+                f"slice_margins of slices that are not protected: {', '.join(loose)}",
+            )
+        if self.objective != "better" and self.min_improvement:
+            yield Conflict(
+                ("min_improvement", "objective"),
+                "min_improvement is of the objective better; the other one has margin",
+            )
 
 
 class ReportConfig(Section):

@@ -14,6 +14,18 @@ from tuneloop.config.judge import JudgeConfig
 __all__ = ["EngineConfig", "EvaluateConfig", "JudgeConfig"]
 
 
+class LatencyConfig(Section):
+    """Latency as evidence: the same prompts to both systems, warmed up, nothing from a cache."""
+
+    n_prompts: int = Field(default=0, ge=0)
+    """Golden prompts asked of each system for the time they take; 0: none. The 95th percentile is
+    bounded from 59 on, for a comparison from about 100."""
+    concurrency: int = Field(default=1, ge=1)
+    """Requests at a time, the same for both. Where one engine serves both they take turns."""
+    warm_up: int = Field(default=2, ge=0)
+    """Requests before the first that counts."""
+
+
 class EvaluateConfig(Section):
     """Champion and candidate on the golden set."""
 
@@ -28,6 +40,8 @@ class EvaluateConfig(Section):
     """What answers."""
     sampling: Sampling = Sampling()
     """How answers are drawn, for both systems alike."""
+    latency: LatencyConfig = LatencyConfig()
+    """Latency as evidence of the decision."""
     max_prompts: int | None = Field(default=None, ge=1)
     """Use a seeded sample of the golden set; None: all of it."""
     metrics: list[Literal["exact_match", "token_f1"]] = Field(default_factory=list)

@@ -17,6 +17,7 @@ PATH_KEYS: tuple[Loc, ...] = (
     ("lake", "events"),
     ("golden", "path"),
     ("build", "replay", "path"),
+    ("decide", "policy"),
     ("labels", "path"),
     ("labels", "golden_path"),
 )

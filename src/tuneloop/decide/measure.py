@@ -155,10 +155,10 @@ def _state_slice(
     name: str, of: Measurement, config: DecideConfig, p_adjusted: float | None
 ) -> SliceResult:
     protected = name in config.protected_slices
-    margin, needed = config.slice_margin, None
+    margin, needed = config.margin_of(name), None
     status, detail = "reported", "shown, decides nothing"
     if protected:
-        status, detail = _gate_slice(of, config)
+        status, detail = _gate_slice(of, config, margin)
         if status == "unproven" and of.complete:
             distance = of.complete.estimate + margin
             needed = units_needed(of.complete.mean_square, distance, config.alpha)
@@ -176,13 +176,13 @@ def _state_slice(
     )
 
 
-def _gate_slice(of: Measurement, config: DecideConfig) -> tuple[str, str]:
-    margin = f"{100 * config.slice_margin:g} points"
+def _gate_slice(of: Measurement, config: DecideConfig, allowed: float) -> tuple[str, str]:
+    margin = f"{100 * allowed:g} points"
     if of.n < config.min_slice_prompts:
         return "unproven", f"only {of.n} scored, {config.min_slice_prompts} needed"
-    if of.high < -config.slice_margin:
+    if of.high < -allowed:
         return "failed", f"worse by more than {margin}"
-    if of.low > -config.slice_margin:
+    if of.low > -allowed:
         return "passed", f"not worse by {margin} or more"
     worst = f"could be worse by {-100 * of.low:.1f} points, {margin} allowed"
     return "unproven", worst

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tuneloop.artefacts.stage import Evaluation
@@ -31,6 +31,7 @@ class Evidence:
     checks: list[dict[str, Any]]
     metrics: list[dict[str, Any]]
     judgments: list[dict[str, Any]]
+    timings: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def prompts(self) -> list[dict[str, Any]]:
@@ -68,6 +69,7 @@ def read_evidence(evaluation: Evaluation) -> Evidence:
         checks=rows("checks.parquet"),
         metrics=rows("metrics.parquet"),
         judgments=rows("judgments.parquet"),
+        timings=rows("timings.parquet"),
     )
 
 

@@ -11,6 +11,7 @@ from tuneloop.artefacts.decision import DecisionRecord
 from tuneloop.artefacts.stage import Decision
 from tuneloop.artefacts.store import Store
 from tuneloop.artefacts.systems import SystemSpec
+from tuneloop.decide.permission import check_permission
 from tuneloop.errors import DecisionError, StoreError
 
 
@@ -39,8 +40,8 @@ def promote(
 
     Raises:
         DecisionError: if the decision is about another system, a rollback took the candidate
-            out of force, the champion it was compared with is no longer in force, or another
-            writer was first.
+            out of force, the champion it was compared with is no longer in force, another
+            writer was first, or its policy does not allow it yet.
     """
     body, digest = _open(decision)
     if body["verdict"] != "PROMOTE":
@@ -51,6 +52,8 @@ def promote(
     if now is not None and now.digest == candidate.digest:
         return now
     _check_champion(now, body, alias)
+    if isinstance(decision, Decision):
+        check_permission(decision)
     if not again:
         _check_not_taken_back(history, candidate, alias)
     reason = body["reasons"][0]
@@ -124,7 +127,7 @@ def _check_champion(now: Generation | None, body: Mapping[str, Any], alias: Alia
     beaten = body["systems"]["champion"]
     champion = beaten["digest"]
     if now is None:
-        if not beaten["spec"].get("adapter"):
+        if is_plain(beaten["spec"]):
             return
         found = "no champion was ever promoted"
     elif now.digest == champion:
@@ -136,6 +139,12 @@ def _check_champion(now: Generation | None, body: Mapping[str, Any], alias: Alia
         where=alias.prefix,
         hint="evaluate against the champion in force and decide again",
     )
+
+
+def is_plain(spec: Mapping[str, Any]) -> bool:
+    """Return whether a system is a base model as it is: what serves before any promotion."""
+    parts = ("adapter", "system_prompt", "few_shot", "guardrails", "hosted", "chat_template")
+    return not any(spec.get(part) for part in parts)
 
 
 def _check_not_taken_back(

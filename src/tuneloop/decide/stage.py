@@ -12,9 +12,16 @@ from tuneloop.config.decide import DecideConfig
 if TYPE_CHECKING:
     from tuneloop.artefacts.decision import DecisionRecord, Gate, SystemRef, Verdict
     from tuneloop.decide.outcomes import Evidence
+    from tuneloop.decide.terms import Terms
 
 
-def decide(evaluation: Evaluation, config: DecideConfig, context: StageContext) -> StageOutput:
+def decide(
+    evaluation: Evaluation,
+    config: DecideConfig,
+    context: StageContext,
+    *,
+    terms: Terms | None = None,
+) -> StageOutput:
     """Compare champion and candidate and write `decision.json`.
 
     PROMOTE if every gate passes; REJECT if the candidate is proven worse, on the primary or
@@ -28,48 +35,70 @@ def decide(evaluation: Evaluation, config: DecideConfig, context: StageContext) 
 
     evidence = read_evidence(evaluation)
     context.progress.start("weighing the evidence")
-    record = weigh(evidence, config, seed=context.seed, lineage={"evaluation": evaluation.digest})
+    lineage = {"evaluation": evaluation.digest}
+    record = weigh(evidence, config, seed=context.seed, lineage=lineage, terms=terms)
     context.progress.done(record.verdict)
     path = context.work / "decision.json"
     path.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
     n, scored = len(evidence.prompts), record.primary.n_prompts - record.primary.n_missing
     dropped = {"not scored": n - record.primary.n_prompts, "missing": record.primary.n_missing}
     counts = Counts(n_in=n, dropped={k: v for k, v in dropped.items() if v}, n_out=scored)
+    details = {"verdict": record.verdict, "author": terms.author if terms else None}
+    usage = evaluation.manifest.details.get("usage")  # timed in passing: in no digest
     return StageOutput(
-        files={"decision.json": path}, counts=counts, details={"verdict": record.verdict}
+        files={"decision.json": path}, counts=counts, details=details | {"usage": usage}
     )
 
 
 def weigh(
-    evidence: Evidence, config: DecideConfig, *, seed: int, lineage: Mapping[str, str]
+    evidence: Evidence,
+    config: DecideConfig,
+    *,
+    seed: int,
+    lineage: Mapping[str, str],
+    terms: Terms | None = None,
 ) -> DecisionRecord:
-    """Return the decision on an evaluation's rows; the same rows give the same bytes."""
+    """Return the decision on an evaluation's rows; the same rows and terms give the same bytes."""
     from tuneloop.artefacts.decision import DecisionRecord
+    from tuneloop.decide import costs as c
     from tuneloop.decide import gates as g
+    from tuneloop.decide import objective as o
+    from tuneloop.decide import terms as t
     from tuneloop.decide.judge import read_judge
     from tuneloop.decide.judge_gates import gate_judge
     from tuneloop.decide.measure import measure, measure_slices, rank_outcomes, state_primary
     from tuneloop.decide.outcomes import values_of
+    from tuneloop.decide.terms import Terms
     from tuneloop.decide.wording import Wording
     from tuneloop.statistics.resampling import Resampling
 
+    terms = terms or Terms()
+    config = t.effective(config, terms.policy)
     how = Resampling(alpha=config.alpha, n_bootstrap=config.n_bootstrap, seed=seed)
     units = evidence.units
     pairs = values_of(evidence, config.metric)
     measured = measure(pairs, units, how, judge=config.metric == "judge")
-    primary = state_primary(measured, {p: units[p] for p in pairs}, config)
+    primary = state_primary(measured, {p: units[p] for p in pairs}, o.limit_of(config))
     slices = measure_slices(pairs, evidence.prompts, units, config, how)
     judge = read_judge(evidence.evaluation.get("judge") or {}, evidence.judgments, units, how)
     champion, candidate = (_system(evidence, side) for side in ("champion", "candidate"))
+    spending = {side: c.read_spending(evidence, side) for side in c.SIDES}
+    better = config.objective == "better"
     gates = [
         g.gate_systems(champion.digest, candidate.digest),
+        *t.gate_budget(terms.budget),
         g.gate_missing(evidence, config),
-        g.gate_primary(measured, primary, config),
+        (g.gate_primary if better else o.gate_not_worse)(measured, primary, config),
+        *([] if better else c.gate_cheaper(**spending, units=units, config=config)),
         *g.gate_slices(slices, Wording.of(primary)),
         g.gate_hard_checks(evidence, config),
         *gate_judge(judge, config),
     ]
-    verdict, reasons = conclude(gates, judged=config.metric == "judge")
+    hard = terms.policy.hard_gates if terms.policy else []
+    gates = o.name_metrics(t.harden(gates, hard), config.metric)
+    verdict, reasons = conclude(gates, judged=config.metric == "judge", hard=hard)
+    costs = {side: c.state_costs(of, config.alpha) for side, of in spending.items()}
+    binding = next((gate for gate in gates if gate.detail == reasons[0]), None)
     return DecisionRecord(
         verdict=verdict,
         reasons=reasons,
@@ -80,22 +109,37 @@ def weigh(
         systems={"champion": champion, "candidate": candidate},
         outcomes=rank_outcomes(pairs),
         lineage=dict(lineage),
+        objective=config.objective,
+        evidence=o.evidence_by_metric(primary, judge, costs, gates),
+        costs=costs,
+        scope=dict(terms.scope),
+        policy=t.policy_record(terms.policy),
+        error_budget=terms.budget,
+        expiry=t.expiry(config),
+        next_action=t.next_action(verdict, binding, primary, slices, terms.policy),
     )
 
 
-def conclude(gates: Sequence[Gate], *, judged: bool) -> tuple[Verdict, list[str]]:
+def conclude(
+    gates: Sequence[Gate], *, judged: bool, hard: Sequence[str] = ()
+) -> tuple[Verdict, list[str]]:
     """Return the verdict and its reasons, the binding one first.
 
     Args:
         gates: In the order in which they bind.
         judged: Whether the primary is the judge's win rate. A judge that failed its own
             gates can then reject nobody.
+        hard: Gates that reject where they failed, because the policy says so.
     """
     by_name = {gate.name: gate for gate in gates}
     same = by_name["different_systems"].status != "passed"
     instrument = [gate for gate in gates if gate.name.startswith("judge_")]
     broken = judged and any(gate.status != "passed" for gate in instrument)
-    rejecting = [gate for gate in gates if gate.status == "failed" and _rejects(gate, broken)]
+    rejecting = [
+        gate
+        for gate in gates
+        if gate.status == "failed" and (gate.name in hard or _rejects(gate, broken))
+    ]
     open_ = [gate for gate in gates if gate.status in ("failed", "unproven")]
     spoken = [g.detail for g in sorted(gates, key=_telling) if g.status in ("passed", "skipped")]
     if same:

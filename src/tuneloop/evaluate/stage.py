@@ -13,6 +13,7 @@ from tuneloop.artefacts.manifest import Counts
 from tuneloop.artefacts.stage import GoldenSet, StageContext, StageOutput
 from tuneloop.config.evaluate import EngineConfig, EvaluateConfig
 from tuneloop.evaluate import answers as answering
+from tuneloop.evaluate import latency
 from tuneloop.evaluate.checks import check_golden
 from tuneloop.evaluate.judging import Findings, JudgePlan
 from tuneloop.evaluate.panel import conclude, plan_judges
@@ -40,6 +41,7 @@ class _Round:
         default_factory=lambda: {"answers": [], "checks": [], "metrics": [], "judgments": []}
     )
     judged: list[Findings] = field(default_factory=list)
+    alternated: bool = True
     steps: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -73,6 +75,8 @@ def evaluate(
         ) as engine:  # fmt: skip
             for job in jobs:
                 _do(job, engine, prompts, gathered)
+            if config.latency.n_prompts:
+                _time(jobs, engine, prompts, gathered, config)
             gathered.steps += engine.steps
     _grade(config, prompts, gathered, context.work)
     judgments, judge, certificate = conclude(plans, gathered.judged, gathered.passed)
@@ -90,6 +94,22 @@ def evaluate(
             "steps": gathered.steps,
         },
     )
+
+
+def _time(
+    jobs: Sequence[_Job],
+    engine: Engine,
+    prompts: Sequence[GoldenPrompt],
+    gathered: _Round,
+    config: EvaluateConfig,
+) -> None:
+    """Probe the latency of those systems of an engine that are compared."""
+    sides = {job.side: job.system for job in jobs if job.side}
+    if sides:
+        chosen = answering.sample(prompts, config.latency.n_prompts, seed=0)
+        gathered.alternated &= len(sides) == len(SIDES)
+        rows = latency.probe(engine, sides, chosen, config.latency)
+        gathered.rows.setdefault("timings", []).extend(rows)
 
 
 @dataclass(frozen=True)
@@ -176,6 +196,10 @@ def _summary(
             for side in SIDES
         },
         "metrics": config.metrics,
+        "prices": {
+            side: systems[side].spec.price or config.engine.price.model_dump() for side in SIDES
+        },
+        "latency": config.latency.model_dump() | {"alternated": gathered.alternated},
     }
 
 

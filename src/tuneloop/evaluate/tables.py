@@ -3,6 +3,7 @@
 - `answers.parquet`: one row per prompt and side.
 - `checks.parquet`: one row per prompt, side and check; `passed` is null where `status` is missing.
 - `metrics.parquet`: one row per prompt, side and graded metric.
+- `timings.parquet`: one row per probed prompt and side, in seconds; only where latency is evidence.
 - `samples.parquet`: one row per different answer of a prompt; see `sampling.py`.
 - `judgments.parquet`: one row per prompt, judge, order and sample; an undecided prompt has several
   samples. `p_a` and `p_b` are the probabilities of the labels of the first and the second answer
@@ -43,6 +44,9 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "p_b": "float64", "p_tie": "float64", "grade_champion": "float64",
         "grade_candidate": "float64", "off_label": "float64", "decided_by": "string",
         "reasoning": "string",
+    },
+    "timings": {
+        "prompt_id": "string", "side": "string", "status": "string", "seconds": "float64",
     },
     "samples": {
         "interaction_id": "string", "split": "string", "trigger": "string", "origin": "string",

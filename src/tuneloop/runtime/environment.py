@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import resource
@@ -39,3 +40,8 @@ def peak_memory_gib() -> float:
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return round(max(own, children) / 1024**2, 3)
+
+
+def author() -> str:
+    """Return who runs this: TUNELOOP_USER, or the name of the account."""
+    return os.environ.get("TUNELOOP_USER") or getpass.getuser()

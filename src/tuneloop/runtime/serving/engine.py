@@ -151,6 +151,13 @@ class Engine:
             self._live(system, talks, step)
         return [talk.outcome for talk in talks]
 
+    def measure(self, system: ServedSystem, requests: Sequence[ChatRequest]) -> list[ChatResult]:
+        """Return one answer per request, asked now whatever a cache holds, and kept nowhere."""
+        system.check_servable()
+        self._start()
+        found = dict(self._backend.stream(system, requests))
+        return [found[i] for i in range(len(requests))]
+
     def _live(self, system: ServedSystem, talks: Sequence[Talk[Any]], step: str) -> None:
         open_ = [talk for talk in talks if talk.go_on()]
         if not open_:
