@@ -305,3 +305,25 @@ def test_two_judges_are_one_panel(tmp_path):
     assert [c["status"] for c in summary["certificates"]] == ["passed", "failed"]
     assert summary["win_rate"]["estimate"] == pytest.approx(1.0)
     assert {r["judge"] for r in rows(output, "judgments")} == {"judge", "judge-2"}
+
+
+def test_latency_as_evidence_asks_both_systems_in_turns_and_past_the_cache(tmp_path):
+    def answer(path, body, headers):
+        return completion(str(len(body["messages"])))
+
+    with fake_openai(answer) as (url, seen):
+        config = EvaluateConfig(
+            engine=EngineConfig(backend="url", url=url, served_model="m"),
+            latency={"n_prompts": 5, "warm_up": 1},
+        )
+        champion, candidate = served(), served("brief", system_prompt="Be brief.")
+        output = run(golden_set(tmp_path), tmp_path / "work", config, champion, candidate)
+        asked = [len(body["messages"]) for _, body, _ in seen]
+    timings = rows(output, "timings")
+    assert len(timings) == 10
+    assert all(row["status"] == "ok" and row["seconds"] >= 0 for row in timings)
+    assert len(asked) == 2 * (8 + 1 + 5)
+    probed = asked[-10:]  # the candidate has two messages, the champion one
+    assert probed == [2, 1, 1, 2, 2, 1, 1, 2, 2, 1]
+    summary = json.loads(output.files["evaluation.json"].read_text())
+    assert summary["latency"]["alternated"] is True

@@ -192,12 +192,15 @@ class Engine:
             for talk in open_:
                 talk.take_held()
 
-    @contextmanager
-    def _step(self, step: str, n: int, n_held: int) -> Iterator[list[ChatResult]]:
-        """Show a step's progress, gather its answers, and record what it cost."""
+    def _start(self) -> None:
         if not self._started:
             self._backend.start()
             self._started = True
+
+    @contextmanager
+    def _step(self, step: str, n: int, n_held: int) -> Iterator[list[ChatResult]]:
+        """Show a step's progress, gather its answers, and record what it cost."""
+        self._start()
         before = Counter(self._backend.counters())
         self._progress.start(step, total=n)
         self._progress.advance(n_held)
