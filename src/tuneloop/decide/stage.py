@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuneloop.artefacts.manifest import Counts
@@ -10,7 +11,16 @@ from tuneloop.artefacts.stage import Evaluation, StageContext, StageOutput
 from tuneloop.config.decide import DecideConfig
 
 if TYPE_CHECKING:
-    from tuneloop.artefacts.decision import DecisionRecord, Gate, SystemRef, Verdict
+    from tuneloop.artefacts.decision import (
+        DecisionRecord,
+        Gate,
+        JudgeReading,
+        Primary,
+        SliceResult,
+        SystemRef,
+        Verdict,
+    )
+    from tuneloop.decide.measure import Measurement
     from tuneloop.decide.outcomes import Evidence
     from tuneloop.decide.terms import Terms
 
@@ -61,18 +71,14 @@ def weigh(
     """Return the decision on an evaluation's rows; the same rows and terms give the same bytes."""
     from tuneloop.artefacts.decision import DecisionRecord
     from tuneloop.decide import costs as c
-    from tuneloop.decide import gates as g
     from tuneloop.decide import objective as o
     from tuneloop.decide import terms as t
     from tuneloop.decide.judge import read_judge
-    from tuneloop.decide.judge_gates import gate_judge
     from tuneloop.decide.measure import measure, measure_slices, rank_outcomes, state_primary
     from tuneloop.decide.outcomes import values_of
-    from tuneloop.decide.terms import Terms
-    from tuneloop.decide.wording import Wording
     from tuneloop.statistics.resampling import Resampling
 
-    terms = terms or Terms()
+    terms = terms or t.Terms()
     config = t.effective(config, terms.policy)
     how = Resampling(alpha=config.alpha, n_bootstrap=config.n_bootstrap, seed=seed)
     units = evidence.units
@@ -81,23 +87,13 @@ def weigh(
     primary = state_primary(measured, {p: units[p] for p in pairs}, o.limit_of(config))
     slices = measure_slices(pairs, evidence.prompts, units, config, how)
     judge = read_judge(evidence.evaluation.get("judge") or {}, evidence.judgments, units, how)
-    champion, candidate = (_system(evidence, side) for side in ("champion", "candidate"))
     spending = {side: c.read_spending(evidence, side) for side in c.SIDES}
-    better = config.objective == "better"
-    gates = [
-        g.gate_systems(champion.digest, candidate.digest),
-        *t.gate_budget(terms.budget),
-        g.gate_missing(evidence, config),
-        (g.gate_primary if better else o.gate_not_worse)(measured, primary, config),
-        *([] if better else c.gate_cheaper(**spending, units=units, config=config)),
-        *g.gate_slices(slices, Wording.of(primary)),
-        g.gate_hard_checks(evidence, config),
-        *gate_judge(judge, config),
-    ]
-    hard = terms.policy.hard_gates if terms.policy else []
-    gates = o.name_metrics(t.harden(gates, hard), config.metric)
-    verdict, reasons = conclude(gates, judged=config.metric == "judge", hard=hard)
     costs = {side: c.state_costs(of, config.alpha) for side, of in spending.items()}
+    found = _Found(measured=measured, primary=primary, slices=slices, judge=judge)
+    cheaper = c.gate_cheaper(**spending, units=units, config=config)
+    gates = _gates(evidence, found, config, terms, cheaper)
+    hard = terms.policy.hard_gates if terms.policy else []
+    verdict, reasons = conclude(gates, judged=config.metric == "judge", hard=hard)
     binding = next((gate for gate in gates if gate.detail == reasons[0]), None)
     return DecisionRecord(
         verdict=verdict,
@@ -106,7 +102,7 @@ def weigh(
         slices=slices,
         gates=gates,
         judge=judge,
-        systems={"champion": champion, "candidate": candidate},
+        systems={side: _system(evidence, side) for side in c.SIDES},
         outcomes=rank_outcomes(pairs),
         lineage=dict(lineage),
         objective=config.objective,
@@ -118,6 +114,47 @@ def weigh(
         expiry=t.expiry(config),
         next_action=t.next_action(verdict, binding, primary, slices, terms.policy),
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was measured, before any gate."""
+
+    measured: Measurement
+    primary: Primary
+    slices: Sequence[SliceResult]
+    judge: JudgeReading
+
+
+def _gates(
+    evidence: Evidence,
+    found: _Found,
+    config: DecideConfig,
+    terms: Terms,
+    cheaper: Sequence[Gate],
+) -> list[Gate]:
+    """Return every condition of the promotion, in the order in which they bind."""
+    from tuneloop.decide import gates as g
+    from tuneloop.decide import objective as o
+    from tuneloop.decide import terms as t
+    from tuneloop.decide.judge_gates import gate_judge
+    from tuneloop.decide.wording import Wording
+
+    better = config.objective == "better"
+    champion, candidate = (_system(evidence, side) for side in ("champion", "candidate"))
+    gate_primary = g.gate_primary if better else o.gate_not_worse
+    gates = [
+        g.gate_systems(champion.digest, candidate.digest),
+        *t.gate_budget(terms.budget),
+        g.gate_missing(evidence, config),
+        gate_primary(found.measured, found.primary, config),
+        *([] if better else cheaper),
+        *g.gate_slices(found.slices, Wording.of(found.primary)),
+        g.gate_hard_checks(evidence, config),
+        *gate_judge(found.judge, config),
+    ]
+    hard = terms.policy.hard_gates if terms.policy else []
+    return o.name_metrics(t.harden(gates, hard), config.metric)
 
 
 def conclude(
