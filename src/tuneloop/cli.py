@@ -12,6 +12,7 @@ import typer
 
 from tuneloop import __version__
 from tuneloop.cli_cohorts import cohorts
+from tuneloop.cli_compare import compare
 from tuneloop.cli_decide import decide, evaluate
 from tuneloop.cli_erase import erase
 from tuneloop.cli_export import export
@@ -19,6 +20,7 @@ from tuneloop.cli_golden import golden_app
 from tuneloop.cli_ingest import ingest
 from tuneloop.cli_look import lineage, registry_app, status
 from tuneloop.cli_options import ConfigOption, ForceOption, JsonOption, SetOption
+from tuneloop.cli_power import power
 from tuneloop.cli_promote import approve, bundle, promote, replay, why
 from tuneloop.cli_run import open_pipeline, run_stages
 from tuneloop.cli_sets import card, diff, explain
@@ -45,6 +47,8 @@ app.command()(approve)
 app.command()(bundle)
 app.command()(replay)
 app.command()(why)
+app.command()(compare)
+app.command()(power)
 app.command()(status)
 app.command()(lineage)
 app.add_typer(golden_app, name="golden")

@@ -20,6 +20,7 @@ from tuneloop.config.train import METHODS, Method
 from tuneloop.config.trainer import TrainerConfig
 from tuneloop.errors import TuneloopError
 from tuneloop.pipeline import Pipeline
+from tuneloop.sizing import golden_resolution, resolution_line
 from tuneloop.systems import Systems
 
 if TYPE_CHECKING:
@@ -124,6 +125,11 @@ def _planned(dry: _Dry) -> dict[str, Any]:
             for stage in dry.active_stages()
         ],
     }
+    plan["golden"] = golden_resolution(
+        Path(dry.config.golden.path),
+        alpha=dry.config.decide.alpha,
+        at_most=dry.config.evaluate.max_prompts,
+    )
     if "curate" in found:
         plan["supply"] = _supply(dry, found)
     for stage in dry.config.train.chain:
@@ -245,6 +251,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
         counts = row.get("counts")
         shown = f"  {counts['n_in']:,} in, {counts['n_out']:,} out" if counts else ""
         lines.append(f"{row['stage']:<11}{'yes' if row['cached'] else 'no, to be run'}{shown}")
+    lines += ["", resolution_line(plan["golden"])]
     lines += _supply_lines(plan.get("supply") or {})
     for stage in METHODS:
         if stage in plan:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuneloop.statistics.means import Clusters, Interval, mean_intervals, sign_flip
+from tuneloop.statistics.means import Clusters, Interval, mean_intervals, sign_flips
 from tuneloop.statistics.rates import mcnemar_exact, tango_interval
 from tuneloop.statistics.resampling import Codes, Floats, Resampling
 
@@ -17,7 +17,8 @@ _TIE = 1e-9
 class Comparison:
     """Candidate minus champion over `n` clusters; each bound is one-sided at alpha.
 
-    `wide` is the interval at the second level that was asked for, else the same.
+    `p_value` speaks for the candidate, `p_below` for the champion. `wide` is the interval at
+    the second level that was asked for, else the same.
     """
 
     n: int
@@ -27,6 +28,7 @@ class Comparison:
     ci_high: float
     wide: Interval
     p_value: float
+    p_below: float
     method: str
     wins: int
     losses: int
@@ -93,11 +95,11 @@ def compare_differences(
             Interval(step * low, step * high, "Tango score interval")
             for low, high in (tango_interval(wins, losses, of.n, level) for level in levels[::-1])
         )
-        p_value, test = mcnemar_exact(wins, losses), "exact McNemar"
-        method = f"{test}, {narrow.method}"
+        p_values = mcnemar_exact(wins, losses), mcnemar_exact(losses, wins)
+        method = f"exact McNemar, {narrow.method}"
     else:
         narrow, wide = mean_intervals(of, how, levels, reach=reach)
-        p_value = sign_flip(of, how)
+        p_values = sign_flips(of, how)
         method = f"{narrow.method}, sign-flip permutation test"
     return Comparison(
         n=of.n,
@@ -106,7 +108,8 @@ def compare_differences(
         ci_low=narrow.low,
         ci_high=narrow.high,
         wide=wide,
-        p_value=p_value,
+        p_value=p_values[0],
+        p_below=p_values[1],
         method=method,
         wins=wins,
         losses=losses,

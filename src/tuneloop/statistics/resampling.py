@@ -14,8 +14,10 @@ Codes = NDArray[np.int64]
 
 FEWEST_DRAWS = 500
 """A large sample is not resampled less often than this."""
-MOST_CELLS = 50_000_000
+MOST_CELLS = 20_000_000
 """Clusters times resamples; above it fewer resamples are drawn, but `FEWEST_DRAWS`."""
+EVERY_SIGN = 12
+"""Up to so many clusters all flips of their signs are taken, not a sample of them."""
 _CELLS_AT_A_TIME = 4_000_000
 _FEW_KINDS = 64
 DIGITS = 12
@@ -71,7 +73,7 @@ def draw_counts(n_clusters: int, how: Resampling) -> Iterator[NDArray[Any]]:
 
 def sign_draws(n_clusters: int, how: Resampling) -> Iterator[NDArray[Any]]:
     """Yield signs of clusters, blocks of shape (b, G); all of them where there are few."""
-    if n_clusters <= 12:
+    if n_clusters <= EVERY_SIGN:
         every = np.arange(2**n_clusters)[:, None] >> np.arange(n_clusters)
         yield (1 - 2 * (every & 1)).astype(np.float64)
         return

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import multinomial, permutation_test
 from statsmodels.stats.contingency_tables import mcnemar
 
-from tuneloop.statistics.means import Clusters, mean_intervals, sign_flip
+from tuneloop.statistics.means import Clusters, mean_intervals, sign_flips
 from tuneloop.statistics.paired import compare
 from tuneloop.statistics.power import minimum_effect, units_needed
 from tuneloop.statistics.rates import mcnemar_exact, tango_interval
@@ -53,7 +53,7 @@ def test_mcnemar_agrees_with_statsmodels(wins, losses):
 
 def test_sign_flip_agrees_with_scipy():
     difference = np.random.default_rng(3).normal(0.1, 0.4, 60)
-    ours = sign_flip(Clusters.of(difference), Resampling(n_bootstrap=20_000, seed=1))
+    ours = sign_flips(Clusters.of(difference), Resampling(n_bootstrap=20_000, seed=1))[0]
     theirs = permutation_test(
         (difference,), np.mean, permutation_type="samples", alternative="greater",
         n_resamples=20_000, rng=2,
@@ -63,7 +63,7 @@ def test_sign_flip_agrees_with_scipy():
 
 def test_sign_flip_of_zeros_and_ones_is_mcnemar():
     difference = np.array([1.0] * 12 + [-1.0] * 4 + [0.0] * 30)
-    assert sign_flip(Clusters.of(difference), Resampling(n_bootstrap=40_000)) == pytest.approx(
+    assert sign_flips(Clusters.of(difference), Resampling(n_bootstrap=40_000))[0] == pytest.approx(
         mcnemar_exact(12, 4), abs=0.004
     )
 

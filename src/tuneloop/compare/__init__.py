@@ -1,0 +1,1 @@
+"""The gate's statistics for anyone's judgments: read, collapse, measure, conclude."""
