@@ -160,8 +160,8 @@ def resolution_line(found: dict[str, Any]) -> str:
     if "note" in found:
         return f"what the golden set can show is not known: {found['note']}"
     return (
-        f"with these {found['n_prompts']:,} golden prompts you can see {found['mde_points']:g} points"
-        f" (80 % power, a winner in {100 * found['discordance']:g} % of them)"
+        f"with these {found['n_prompts']:,} golden prompts you can see {found['mde_points']:g}"
+        f" points (80 % power, a winner in {100 * found['discordance']:g} % of them)"
     )
 
 

@@ -11,6 +11,10 @@ from tuneloop.statistics.quantiles import student_quantile
 from tuneloop.statistics.rates import wilson
 from tuneloop.statistics.resampling import Codes, Floats
 
+FEW_APART = 10
+"""With fewer labels that differ from the judge, its bias has hardly been seen: two made-up labels
+that contradict it by the whole range, one each way, are counted in the error."""
+
 
 @dataclass(frozen=True)
 class Corrected:
@@ -58,7 +62,8 @@ def corrected_rate(
     θ = λ mean(f unlabelled) + mean(y - λ f labelled), λ clipped to 0 to 1. Labels drawn with
     unequal known probabilities are weighted by their inverse; the same draws at equal ones
     give the same numbers. Errors are summed within clusters. With no judge left to use (all
-    labelled, or a λ of 0) it is the labels' own mean and sample error.
+    labelled, or a λ of 0) it is the labels' own mean and sample error. A judge that few labels
+    contradict is not trusted without error: see `FEW_APART`.
 
     Source: Angelopoulos, Duchi and Zrnic 2023, "PPI++: efficient prediction-powered
     inference", for θ and λ; Hájek 1971 for weights that are divided by their sum.
@@ -87,12 +92,16 @@ def corrected_rate(
     scale = weight / share if share > 0 else 0.0
     rest = y - scale * judge
     estimate = scale * float(np.mean(judge)) + float(w @ rest)
+    apart = int(np.sum(labelled & (np.abs(y - judge) > 1e-9)))
+    made_up = scale / n if apart < FEW_APART else 0.0
     influence = w * (rest - float(w @ rest)) + scale * (judge - float(np.mean(judge))) / total
     return Corrected(
         n_labels=n,
         n_clusters=_n_clusters(codes, labelled),
         estimate=min(max(estimate, 0.0), 1.0),
-        standard_error=_error_of_sum(influence, codes, labelled),
+        standard_error=math.hypot(
+            _error_of_sum(influence, codes, labelled), math.sqrt(2) * made_up
+        ),
         weight=weight,
         correlation=_correlation(covariance, float(w @ (judge - mean_f) ** 2), spread),
         alpha=alpha,

@@ -99,3 +99,15 @@ def test_labels_that_all_agree_are_not_certainty():
     low, high = corrected_rate(np.full(200, 0.9), human).interval
     assert low < 0.9
     assert high == 1
+
+
+def test_a_bias_that_few_labels_can_show_does_not_promote():
+    # The judge turns 6 % of losses into wins: of 40 labels one or two show it, often none.
+    promoted, rounds = 0, 600
+    for seed in range(rounds):
+        rng = np.random.default_rng(seed)
+        y = (rng.random(1500) < 0.5).astype(float)
+        f = np.where((y == 0) & (rng.random(1500) < 0.12), 1.0, y)
+        human = np.where(np.arange(1500) < 40, y, np.nan)
+        promoted += corrected_rate(f, human).interval[0] > 0.5
+    assert promoted / rounds <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / rounds)
