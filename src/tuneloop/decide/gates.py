@@ -84,7 +84,7 @@ def gate_primary(of: Measurement, primary: Primary, config: DecideConfig) -> Gat
     if of.low > delta and max(of.complete.p_value, of.against.p_value) <= config.alpha:
         status = "passed"
         detail = words.better(primary)
-    elif of.high < 0:
+    elif of.high < 0 and of.for_ and max(of.complete.p_below, of.for_.p_below) <= config.alpha:
         status = "failed"
         detail = words.worse(primary)
     else:

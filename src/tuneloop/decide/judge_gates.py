@@ -108,4 +108,7 @@ def _gate_win_rate(reading: JudgeReading, config: DecideConfig) -> Gate:
 def _limit(reading: JudgeReading, name: str) -> float:
     """Return a limit as the evaluation recorded it, or its default."""
     found = reading.evaluation.get(name)
-    return float(getattr(_JUDGE_DEFAULTS, name) if found is None else found)
+    if found is None:
+        of = _JUDGE_DEFAULTS if name in JudgeConfig.model_fields else _JUDGE_DEFAULTS.certificate
+        found = getattr(of, name)
+    return float(found)

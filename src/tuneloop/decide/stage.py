@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tuneloop.decide.measure import Measurement
     from tuneloop.decide.outcomes import Evidence
     from tuneloop.decide.terms import Terms
+    from tuneloop.statistics.resampling import Resampling
 
 
 def decide(
@@ -91,7 +92,7 @@ def weigh(
     costs = {side: c.state_costs(of, config.alpha) for side, of in spending.items()}
     found = _Found(measured=measured, primary=primary, slices=slices, judge=judge)
     cheaper = c.gate_cheaper(**spending, units=units, config=config)
-    gates = _gates(evidence, found, config, terms, cheaper)
+    gates = _gates(evidence, found, config, terms, cheaper, how)
     hard = terms.policy.hard_gates if terms.policy else []
     verdict, reasons = conclude(gates, judged=config.metric == "judge", hard=hard)
     binding = next((gate for gate in gates if gate.detail == reasons[0]), None)
@@ -132,12 +133,14 @@ def _gates(
     config: DecideConfig,
     terms: Terms,
     cheaper: Sequence[Gate],
+    how: Resampling,
 ) -> list[Gate]:
     """Return every condition of the promotion, in the order in which they bind."""
     from tuneloop.decide import gates as g
     from tuneloop.decide import objective as o
     from tuneloop.decide import terms as t
     from tuneloop.decide.judge_gates import gate_judge
+    from tuneloop.decide.length import gate_length
     from tuneloop.decide.wording import Wording
 
     better = config.objective == "better"
@@ -152,6 +155,7 @@ def _gates(
         *g.gate_slices(found.slices, Wording.of(found.primary)),
         g.gate_hard_checks(evidence, config),
         *gate_judge(found.judge, config),
+        *gate_length(evidence, how),
     ]
     hard = terms.policy.hard_gates if terms.policy else []
     return o.name_metrics(t.harden(gates, hard), config.metric)
