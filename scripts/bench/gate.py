@@ -261,6 +261,43 @@ def multiple_cells() -> Iterator[Cell]:
     yield Cell("reuse", "ten wanted, a ledger of 0.05", 0.0, lambda r, k: ledger(r, k, 10, 0.05))
 
 
+def pair_cells() -> Iterator[Cell]:
+    """Yield pairs of factors that interact: bias with ties and clusters, clusters with tails."""
+    codes = np.repeat(np.arange(161), 5)
+
+    def family_bias(r: Rng, k: int, icc: float, labels: int) -> np.ndarray:
+        latent = shared(r, k, 161, 5, icc).reshape(k, -1)
+        y = np.where(latent > 0, 1.0, 0.0)
+        f = np.where((y == 0) & (r.random(y.shape) < 0.1), 1.0, y)
+        some = np.arange(805) < labels
+        return np.array(
+            [corrected_rate(b, np.where(some, a, np.nan), codes, alpha=ALPHA).interval[0] > 0.5
+             for a, b in zip(y, f, strict=True)]
+        )  # fmt: skip
+
+    def heavy(r: Rng, k: int, icc: float) -> np.ndarray:
+        common = np.sqrt(icc) * r.standard_t(2, (k, 20, 1))
+        own = np.sqrt(1 - icc) * r.standard_t(2, (k, 20, 5))
+        return np.clip(0.05 * (common + own), -0.5, 0.5).reshape(k, -1)
+
+    for discordance in (0.2, 1.0):
+        yield Cell(
+            "bias and ties", f"+5 points, {100 * (1 - discordance):.0f} % ties, no labels", 0.0,
+            lambda r, k, d=discordance: promote_wins(judged(r, k, N, 0.05, d)[1] - 0.5),
+            claimed=False,
+        )  # fmt: skip
+    for icc in (0.3, 0.6):
+        yield Cell(
+            "bias and families", f"+5 points, 161 of 5, ICC {icc:g}, 200 labels in 40", 0.0,
+            lambda r, k, i=icc: family_bias(r, k, i, 200),
+        )  # fmt: skip
+        yield Cell(
+            "families and tails", f"20 of 5 prompts, ICC {icc:g}, heavy (wild)", 0.0,
+            lambda r, k, i=icc: promote_graded(heavy(r, k, i), np.repeat(np.arange(20), 5)),
+            bootstrap=True,
+        )  # fmt: skip
+
+
 def reused(rng: Rng, k: int, m: int) -> Iterator[np.ndarray]:
     """Yield differences of m equal candidates to one champion, whose answers are given once."""
     hard = rng.uniform(0.2, 0.8, size=(k, N))
@@ -270,7 +307,7 @@ def reused(rng: Rng, k: int, m: int) -> Iterator[np.ndarray]:
 
 
 CELLS = [cell for group in (base_cells, shape_cells, cluster_cells, bias_cells, missing_cells,
-                            multiple_cells) for cell in group()]  # fmt: skip
+                            multiple_cells, pair_cells) for cell in group()]  # fmt: skip
 
 
 # -- running -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from tuneloop.cli import app
+from tuneloop.config.compare import CompareConfig
 from tuneloop.config.schema import RunConfig
 from tuneloop.config.simulate import SimulateConfig
 
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(?:bash|console|sh|shell)\n(.*?)^```", re.M | re.S)
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)\s#]+)(?:#[^)]*)?\)")
+OWN_CONFIG = {"simulate": SimulateConfig, "compare": CompareConfig}
 LAUNCHERS = re.compile(r"(?:^|.* )(?:\S*/)?(?:tuneloop|-m tuneloop)(?= |$)")
 # The project speaks of itself alone: no machine, no registry, nothing left to do.
 UNWANTED = {
