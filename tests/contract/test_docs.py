@@ -101,7 +101,7 @@ def test_documented_configs_and_keys_exist(words):
         if option in {"-c", "--config"} and value.startswith("configs/"):
             assert (ROOT / value).is_file(), value
         if option == "--set" and words[0] not in ("export", "golden"):  # there it names a set
-            section = SimulateConfig if words[0] == "simulate" else RunConfig
+            section = OWN_CONFIG.get(words[0], RunConfig)
             for name in value.partition("=")[0].split("."):
                 assert name in section.model_fields, f"no key {name!r} in {section.__name__}"
                 section = section.model_fields[name].annotation
