@@ -29,6 +29,7 @@ class Corrected:
     standard_error: float
     weight: float
     correlation: float | None
+    skew: float
     alpha: float
 
     @property
@@ -39,14 +40,22 @@ class Corrected:
     def interval_at(self, alpha: float) -> tuple[float, float]:
         """Return the interval at another level; all of 0 to 1 from a single cluster.
 
-        Where no residual differs, the score interval of a rate, which keeps a width.
+        A bias turns verdicts one way, which skews what labels and judge differ by, and the t
+        interval with it; the first term of its expansion puts that right. Where no residual
+        differs, the score interval of a rate, which keeps a width.
         """
         if self.n_clusters < 2:
             return 0.0, 1.0
         if self.standard_error < 1e-9:
             return wilson(self.estimate * self.n_clusters, self.n_clusters, alpha)
-        half = student_quantile(1 - alpha, self.n_clusters - 1) * self.standard_error
-        return max(0.0, self.estimate - half), min(1.0, self.estimate + half)
+        t = student_quantile(1 - alpha, self.n_clusters - 1)
+        lean = self.skew * (2 * t * t + 1) / 6
+        lean = min(max(lean, -t / 2), t / 2)
+        error = self.standard_error
+        return (
+            max(0.0, self.estimate - (t - lean) * error),
+            min(1.0, self.estimate + (t + lean) * error),
+        )
 
 
 def corrected_rate(
@@ -100,8 +109,10 @@ def corrected_rate(
         n_clusters=_n_clusters(codes, labelled),
         estimate=min(max(estimate, 0.0), 1.0),
         standard_error=math.hypot(
-            _error_of_sum(influence, codes, labelled), math.sqrt(2) * made_up
+            _error_of_sum(influence, codes, labelled, fitted=weight > 0),
+            math.sqrt(2) * made_up,
         ),
+        skew=_skew_of_sum(influence, codes),
         weight=weight,
         correlation=_correlation(covariance, float(w @ (judge - mean_f) ** 2), spread),
         alpha=alpha,
@@ -112,11 +123,20 @@ def _n_clusters(codes: Codes | None, labelled: np.ndarray) -> int:
     return int(labelled.sum()) if codes is None else len(np.unique(codes[labelled]))
 
 
-def _error_of_sum(influence: Floats, codes: Codes | None, labelled: np.ndarray) -> float:
-    """Return the error of a sum of independent clusters, with the labels' own n / (n - 1)."""
+def _error_of_sum(
+    influence: Floats, codes: Codes | None, labelled: np.ndarray, *, fitted: bool
+) -> float:
+    """Return the error of a sum of clusters; a fitted λ costs one more degree of freedom."""
     total = influence if codes is None else np.bincount(codes, weights=influence)
     n = _n_clusters(codes, labelled)
-    return math.sqrt(float(np.sum(total**2)) * n / (n - 1)) if n > 1 else 0.0
+    rest = max(n - (2 if fitted else 1), 1)
+    return math.sqrt(float(np.sum(total**2)) * n / rest) if n > 1 else 0.0
+
+
+def _skew_of_sum(influence: Floats, codes: Codes | None) -> float:
+    total = influence if codes is None else np.bincount(codes, weights=influence)
+    square = float(np.sum(total**2))
+    return float(np.sum(total**3)) / square**1.5 if square > 1e-18 else 0.0
 
 
 def _correlation(covariance: float, of_judge: float, of_human: float) -> float | None:

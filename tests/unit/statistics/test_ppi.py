@@ -25,12 +25,12 @@ def made(seed, n, total, *, bias=0.0, r=0.7):
 )
 def test_it_agrees_with_ppi_python(case, theta, low, high):
     # ppi_mean_pointestimate and ppi_mean_ci(alpha=0.1) of ppi-python 0.2.3 on the same rows;
-    # its variances divide by n, ours by n - 1, and its quantile is the normal one.
+    # its variances divide by n, ours by n - 2, its quantile is the normal one, without skew.
     seed, n, total, bias, r = case
     f, human, _ = made(seed, n, total, bias=bias, r=r)
     found = corrected_rate(f, human)
     assert found.estimate == pytest.approx(theta, abs=2e-4)
-    assert found.interval == pytest.approx((low, high), abs=1.5e-3)
+    assert found.interval == pytest.approx((low, high), abs=3e-3)
 
 
 def test_a_biased_judge_is_put_right_and_the_interval_covers():
