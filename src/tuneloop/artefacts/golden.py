@@ -21,28 +21,50 @@ def _name(name: str) -> str:
     return name
 
 
-def _message(message: dict[str, str]) -> dict[str, str]:
+def _message(message: dict[str, Any]) -> dict[str, Any]:
     missing = [key for key in ("role", "content") if key not in message]
+    if message.get("tool_calls") and missing == ["content"]:
+        missing = []
     if missing:
         raise ValueError(f"a message needs role and content; this one lacks {missing[0]}")
     if message["role"] not in get_args(Role):
         raise ValueError(f"role must be one of {', '.join(get_args(Role))}")
+    content = message.get("content")
+    if not isinstance(content, str) and not (content is None and message.get("tool_calls")):
+        raise ValueError("content must be a text")
+    unknown = sorted(set(message) - {"role", "content", "name", "tool_calls", "tool_call_id"})
+    if unknown:
+        raise ValueError(f"a message has no field {unknown[0]!r}")
     return message
 
 
 GoldenMessage = Annotated[
-    dict[str, str],
+    dict[str, Any],
     AfterValidator(_message),
     Field(
         json_schema_extra={
-            "required": ["role", "content"],
-            "properties": {"role": {"enum": list(get_args(Role))}, "content": {"type": "string"}},
+            "required": ["role"],
+            "properties": {
+                "role": {"enum": list(get_args(Role))},
+                "content": {"type": ["string", "null"]},
+                "name": {"type": "string"},
+                "tool_calls": {"type": "array", "items": {"type": "object"}},
+                "tool_call_id": {"type": "string"},
+            },
+            "additionalProperties": False,
         }
     ),
 ]
-"""One chat message with `role` and `content`."""
+"""One chat message with `role` and `content`; turns with tools as the OpenAI API writes them."""
 
-CheckKind = Literal["exact", "regex", "contains", "json_schema", "numeric"]
+
+class Chunk(BaseModel):
+    """A piece of what retrieval gave; an answer cites it as `[id]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(min_length=1)
+    text: str
 
 
 class Check(BaseModel):
@@ -59,9 +81,9 @@ class Check(BaseModel):
 
     name: Annotated[str, Field(min_length=1), AfterValidator(_name)]
     """Name in reports."""
-    kind: CheckKind
-    """Which rule."""
-    value: Any
+    kind: str = Field(min_length=1)
+    """Which rule; docs/reference/checks.md lists them."""
+    value: Any = None
     """What the rule holds the answer against."""
     path: str | None = None
     """Field of the answer parsed as JSON; None: the whole answer."""
@@ -94,6 +116,11 @@ class GoldenSource(BaseModel):
 class GoldenPrompt(BaseModel):
     """One held-out prompt: chat messages, what a good answer is, and the slices it counts in.
 
+    `tools` are the tools the model may call and `context` what retrieval gave, both sent with the
+    messages. A good answer is a `reference`, a `checklist` of what it must do, or checks. Prompts
+    of one `family` are one unit of the statistics. `weight` is how much of production's traffic
+    the prompt stands for, beside the others.
+
     `version` counts the changes of this prompt. Who added, reviewed and retired it, and when,
     is for people: no stage reads that.
     """
@@ -102,10 +129,14 @@ class GoldenPrompt(BaseModel):
 
     id: str = Field(min_length=1)
     messages: list[GoldenMessage] = Field(min_length=1)
+    tools: list[dict[str, Any]] = Field(default_factory=list)
+    context: list[Chunk] = Field(default_factory=list)
     reference: str | None = None
+    checklist: list[str] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
     slices: list[str] = Field(default_factory=list)
     family: str | None = None
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     status: Status = "active"
     owner: str | None = None
     version: int = Field(default=1, ge=1)

@@ -18,7 +18,8 @@ _LEAST = 0.1  # probability that a text is in a wanted language
 
 
 @lru_cache(maxsize=1)
-def _identifier() -> Any:
+def identifier() -> Any:
+    """Return py3langid's identifier, with probabilities; loaded once."""
     from py3langid.langid import (  # type: ignore[import-untyped, unused-ignore]
         MODEL_FILE,
         LanguageIdentifier,
@@ -29,7 +30,7 @@ def _identifier() -> Any:
 
 @lru_cache(maxsize=200_000)
 def _probability(text: str, languages: frozenset[str]) -> float:
-    ranked: list[tuple[str, float]] = _identifier().rank(text)
+    ranked: list[tuple[str, float]] = identifier().rank(text)
     return sum(p for language, p in ranked if language in languages)
 
 
@@ -42,12 +43,12 @@ def unwanted(texts: pa.Array, languages: list[str]) -> NDArray[np.bool_]:
     hits = np.zeros(len(texts), np.bool_)
     if not languages:
         return hits
-    unknown = sorted(set(languages) - set(_identifier().labels))
+    unknown = sorted(set(languages) - set(identifier().labels))
     if unknown:
         raise DataError(
             f"no language has the code {', '.join(unknown)}",
             where="curate.quality.languages",
-            hint=f"one of {', '.join(sorted(_identifier().labels))}",
+            hint=f"one of {', '.join(sorted(identifier().labels))}",
         )
     start = pc.utf8_slice_codeunits(texts, 0, _MAX_CHARS)
     letters = np.asarray(pc.count_substring_regex(start, r"\p{L}").to_numpy(zero_copy_only=False))

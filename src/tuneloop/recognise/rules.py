@@ -25,6 +25,8 @@ _GROUPS: tuple[tuple[Rule, ...], ...] = (
     numbers.REST,
     persons.RULES,
 )
+KINDS = tuple(sorted({rule.kind for group in _GROUPS for rule in group}))
+"""Every kind that some rule finds."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,16 @@
+"""Rules that score one answer. A kind of check is one file in `kinds/`."""
+
+from tuneloop.evaluate.checks.kind import Answer, CheckOutcome, Kind, kinds
+from tuneloop.evaluate.checks.run import check_golden, prompt_passes, run_check
+from tuneloop.evaluate.checks.values import parse_json
+
+__all__ = [
+    "Answer",
+    "CheckOutcome",
+    "Kind",
+    "check_golden",
+    "kinds",
+    "parse_json",
+    "prompt_passes",
+    "run_check",
+]
