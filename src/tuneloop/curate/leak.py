@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,7 @@ alone cannot tell the same question from one of the same domain."""
 MAX_LISTED = 10
 
 
-def asked(messages: list[dict[str, str]]) -> str:
+def asked(messages: list[dict[str, Any]]) -> str:
     """Return the question of a conversation, by the rule that questions of rows follow."""
     return question_of(messages)
 

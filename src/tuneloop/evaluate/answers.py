@@ -9,7 +9,7 @@ from typing import Any
 
 from tuneloop.artefacts.golden import GoldenPrompt
 from tuneloop.artefacts.systems import Sampling
-from tuneloop.evaluate.checks import CheckOutcome, prompt_passes, run_check
+from tuneloop.evaluate.checks import CheckOutcome, kinds, prompt_passes, run_check
 from tuneloop.evaluate.grade import grade
 from tuneloop.evaluate.tables import Row, Side
 from tuneloop.runtime.serving import ChatRequest, ChatResult, Engine, ServedSystem
@@ -32,17 +32,34 @@ def ask(
     engine: Engine, system: ServedSystem, prompts: Sequence[GoldenPrompt], *, side: Side
 ) -> Answers:
     """Return the system's answer to each prompt, or why there is none."""
-    asked = [(prompt.messages, system.spec.sampling) for prompt in prompts]
-    results = ask_each(engine, system, asked, step=f"answers of the {side}")
+    asked = [(messages_of(prompt), system.spec.sampling) for prompt in prompts]
+    tools = [tuple(prompt.tools) for prompt in prompts]
+    results = ask_each(engine, system, asked, step=f"answers of the {side}", tools=tools)
     return {prompt.id: result for prompt, result in zip(prompts, results, strict=True)}
+
+
+def messages_of(prompt: GoldenPrompt) -> list[dict[str, Any]]:
+    """Return a prompt's messages, with what retrieval gave before the last one of the user.
+
+    Where every piece stands in the messages already, as logs often have it, nothing is added.
+    """
+    said = "\n".join(str(message.get("content") or "") for message in prompt.messages)
+    if all(chunk.text in said for chunk in prompt.context):
+        return prompt.messages
+    context = "\n\n".join(f"[{chunk.id}] {chunk.text}" for chunk in prompt.context)
+    last = max((i for i, m in enumerate(prompt.messages) if m["role"] == "user"), default=0)
+    asked = prompt.messages[last]
+    told = f"Context:\n\n{context}\n\n{asked.get('content') or ''}"
+    return [*prompt.messages[:last], asked | {"content": told}, *prompt.messages[last + 1 :]]
 
 
 def ask_each(
     engine: Engine,
     system: ServedSystem,
-    asked: Sequence[tuple[list[dict[str, str]], Sampling]],
+    asked: Sequence[tuple[list[dict[str, Any]], Sampling]],
     *,
     step: str,
+    tools: Sequence[tuple[dict[str, Any], ...]] | None = None,
 ) -> list[ChatResult]:
     """Return the system's answer to each (messages, sampling), or why there is none.
 
@@ -52,7 +69,11 @@ def ask_each(
     guarded = [guard_prompt(rules, messages) for messages, _ in asked]
     open_ = [i for i, prompt in enumerate(guarded) if prompt.refusal is None]
     requests = [
-        ChatRequest(messages=system.messages(guarded[i].messages), sampling=asked[i][1])
+        ChatRequest(
+            messages=system.messages(guarded[i].messages),
+            sampling=asked[i][1],
+            tools=tools[i] if tools else (),
+        )
         for i in open_
     ]
     results = {i: refusal(str(prompt.refusal)) for i, prompt in enumerate(guarded)}
@@ -91,9 +112,11 @@ def check_prompts(
     for prompt in prompts:
         answer = answers[prompt.id]
         if answer.status == "ok":
-            outcomes = [run_check(check, answer.text) for check in prompt.checks]
+            outcomes = [run_check(check, answer.text, prompt) for check in prompt.checks]
         else:
-            outcomes = [CheckOutcome(None, f"no answer: {answer.reason}")] * len(prompt.checks)
+            outcomes = [CheckOutcome(None, f"no answer: {answer.reason}", "no_answer")] * len(
+                prompt.checks
+            )
         passed[prompt.id] = prompt_passes(prompt.checks, outcomes)
         for check, outcome in zip(prompt.checks, outcomes, strict=True):
             rows.append(
@@ -102,7 +125,10 @@ def check_prompts(
                     "side": side,
                     "check": check.name,
                     "kind": check.kind,
+                    "version": kinds()[check.kind].version,
+                    "cost": kinds()[check.kind].cost,
                     "status": outcome.status,
+                    "reason": outcome.reason,
                     "passed": outcome.passed,
                     "required": check.required,
                     "hard": check.hard,

@@ -31,7 +31,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     },
     "checks": {
         "prompt_id": "string", "side": "string", "check": "string", "kind": "string",
-        "status": "string", "passed": "bool", "required": "bool", "hard": "bool",
+        "version": "int64", "cost": "string", "status": "string", "reason": "string",
+        "passed": "bool", "required": "bool", "hard": "bool",
         "detail": "string",
     },
     "metrics": {

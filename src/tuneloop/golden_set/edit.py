@@ -161,7 +161,7 @@ def slice_counts(prompts: Sequence[GoldenPrompt]) -> Counter[str]:
     return Counter(name for p in prompts if p.status == "active" for name in p.slices)
 
 
-def derive_id(messages: Sequence[dict[str, str]]) -> str:
+def derive_id(messages: Sequence[dict[str, Any]]) -> str:
     """Return an id for a prompt that has none, from its messages."""
     return f"g-{digest_json(list(messages))[:12]}"
 

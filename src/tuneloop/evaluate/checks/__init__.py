@@ -1,4 +1,4 @@
-"""Rules that score one answer. A kind of check is one file in `kinds/`."""
+"""Rules that score one answer. A kind of check is one file in `rules/`."""
 
 from tuneloop.evaluate.checks.kind import Answer, CheckOutcome, Kind, kinds
 from tuneloop.evaluate.checks.run import check_golden, prompt_passes, run_check

@@ -1,4 +1,4 @@
-"""What a kind of check states. Adding one is a file in `kinds/` with a `KIND`, and nothing else."""
+"""What a kind of check states. Adding one is a file in `rules/` with a `KIND`, and nothing else."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Kind:
 @cache
 def kinds() -> Mapping[str, Kind]:
     """Return every kind of check by name, in the order of names."""
-    from tuneloop.evaluate.checks import kinds as folder
+    from tuneloop.evaluate.checks import rules as folder
 
     found: dict[str, Kind] = {}
     for module in sorted(pkgutil.iter_modules(folder.__path__), key=lambda m: m.name):

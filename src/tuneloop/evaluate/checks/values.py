@@ -114,6 +114,8 @@ def options(value: Any, known: dict[str, type | tuple[type, ...]]) -> str | None
     for key, given in value.items():
         if key not in known:
             return f"no option {key!r}; known: {', '.join(known)}"
-        if not isinstance(given, known[key]) or (isinstance(given, bool) and known[key] is not bool):
+        if not isinstance(given, known[key]) or (
+            isinstance(given, bool) and known[key] is not bool
+        ):
             return f"{key} has the wrong type: {short(given)}"
     return None

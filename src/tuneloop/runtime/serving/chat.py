@@ -55,7 +55,7 @@ class ServedSystem:
         if self.spec.adapter and self.adapter_folder is None and not whole:
             raise ServingError(f"system {self.spec.name!r} has an adapter, but not its folder")
 
-    def messages(self, prompt: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    def messages(self, prompt: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return `prompt` as this system sends it to its model.
 
         The system's own prompt replaces the one in `prompt`; few-shot turns follow it.
@@ -76,11 +76,12 @@ class ChatRequest(_Frozen):
 
     `choices` restricts the answer to one of these texts (structured output). `top_logprobs` asks
     for the alternatives of the first token. With `continue_final` the last message is an
-    unfinished answer of the assistant that the model goes on with.
+    unfinished answer of the assistant that the model goes on with. `tools` is what it may call.
     """
 
-    messages: list[dict[str, str]] = Field(min_length=1)
+    messages: list[dict[str, Any]] = Field(min_length=1)
     sampling: Sampling = Sampling()
+    tools: tuple[dict[str, Any], ...] = ()
     choices: tuple[str, ...] | None = None
     top_logprobs: int = Field(default=0, ge=0, le=MAX_TOP_LOGPROBS)
     continue_final: bool = False
@@ -144,8 +145,14 @@ class Backend(Protocol):
         """Leave nothing behind; harmless when it never started."""
 
 
-def chat_kwargs(request: ChatRequest, model: str) -> dict[str, Any]:
-    """Return a request in the words of the OpenAI client, vLLM's extensions included."""
+def chat_kwargs(request: ChatRequest, model: str, *, tool_choice: str = "auto") -> dict[str, Any]:
+    """Return a request in the words of the OpenAI client, vLLM's extensions included.
+
+    Args:
+        request: What is asked.
+        model: The model's name at the server.
+        tool_choice: `none` where the server leaves calls in the text, as a vLLM of ours does.
+    """
     extra: dict[str, Any] = {}
     if request.continue_final:
         extra |= {"continue_final_message": True, "add_generation_prompt": False}
@@ -156,6 +163,8 @@ def chat_kwargs(request: ChatRequest, model: str) -> dict[str, Any]:
         "messages": request.messages,
         **request.sampling.model_dump(),
     }
+    if request.tools:
+        kwargs |= {"tools": list(request.tools), "tool_choice": tool_choice}
     if request.top_logprobs:
         kwargs |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     return kwargs | ({"extra_body": extra} if extra else {})

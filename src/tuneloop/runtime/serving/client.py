@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import queue
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuneloop.config.engine import EngineConfig
 from tuneloop.errors import ServingError
@@ -113,6 +114,8 @@ class _Asking:
         self._waiting = deque(enumerate(requests))
         self._n_moved: Counter[int] = Counter()
         self._servers, self._config = servers, config
+        # Ours leaves calls in the text, since how to read them differs from model to model.
+        self._tool_choice = "none" if config.backend == "vllm" else "auto"
         self._follow, self._arrived = follow, arrived
 
     async def run(self) -> None:
@@ -151,7 +154,7 @@ class _Asking:
             position, next_ = self._waiting.popleft()
             request: ChatRequest | None = next_
             while request is not None:
-                result = await ask(client, request, server.model)
+                result = await ask(client, request, server.model, tool_choice=self._tool_choice)
                 if server.note(result) and self._moved(server, position, request):
                     break
                 request = self._follow(position, result) if self._follow else None
@@ -182,7 +185,9 @@ def is_local(url: str) -> bool:
     return url.startswith(("http://127.0.0.1", "http://localhost"))
 
 
-async def ask(client: AsyncOpenAI, request: ChatRequest, model: str) -> ChatResult:
+async def ask(
+    client: AsyncOpenAI, request: ChatRequest, model: str, *, tool_choice: str = "auto"
+) -> ChatResult:
     """Return one answer, or why there is none.
 
     Raises:
@@ -192,7 +197,8 @@ async def ask(client: AsyncOpenAI, request: ChatRequest, model: str) -> ChatResu
 
     began = time.monotonic()
     try:
-        reply = await client.chat.completions.create(**chat_kwargs(request, model))
+        kwargs = chat_kwargs(request, model, tool_choice=tool_choice)
+        reply = await client.chat.completions.create(**kwargs)
     except openai.APITimeoutError as error:
         return ChatResult.missing("timeout", str(error))
     except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as e:
@@ -211,6 +217,17 @@ async def ask(client: AsyncOpenAI, request: ChatRequest, model: str) -> ChatResu
     return read_reply(reply, seconds=time.monotonic() - began)
 
 
+def _with_calls(message: Any) -> str:
+    """Return a message's text with its tool calls behind it, as Hermes and Qwen write them."""
+    said = [message.content] if message.content else []
+    for call in message.tool_calls or ():
+        body = {"name": call.function.name, "arguments": call.function.arguments}
+        with contextlib.suppress(ValueError):
+            body["arguments"] = json.loads(call.function.arguments)
+        said.append(f"<tool_call>\n{json.dumps(body, ensure_ascii=False)}\n</tool_call>")
+    return "\n".join(said)
+
+
 def read_reply(reply: ChatCompletion, *, seconds: float) -> ChatResult:
     """Return a reply in our words."""
     if not getattr(reply, "choices", None):
@@ -221,7 +238,7 @@ def read_reply(reply: ChatCompletion, *, seconds: float) -> ChatResult:
     first = choice.logprobs.content[:1] if choice.logprobs and choice.logprobs.content else []
     usage = reply.usage
     return ChatResult(
-        text=choice.message.content or "",
+        text=_with_calls(choice.message),
         finish_reason=choice.finish_reason,
         top_logprobs=tuple(
             TokenLogprob(token=t.token, logprob=t.logprob) for f in first for t in f.top_logprobs

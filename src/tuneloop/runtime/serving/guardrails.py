@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tuneloop.artefacts.systems import Guardrail
 from tuneloop.runtime.serving.chat import ChatResult
@@ -17,16 +18,16 @@ FINISHED = "guardrail"
 class Guarded:
     """A prompt after the rules before the model: what to ask, or what to answer without it."""
 
-    messages: list[dict[str, str]]
+    messages: list[dict[str, Any]]
     refusal: str | None = None
 
 
-def guard_prompt(rules: Sequence[Guardrail], messages: list[dict[str, str]]) -> Guarded:
+def guard_prompt(rules: Sequence[Guardrail], messages: list[dict[str, Any]]) -> Guarded:
     """Apply the rules for prompts, in their order, to the last message of the user."""
     last = next((i for i in reversed(range(len(messages))) if messages[i]["role"] == "user"), None)
     if last is None:
         return Guarded(messages)
-    text = messages[last]["content"]
+    text = messages[last].get("content") or ""
     for rule in rules:
         if rule.on == "prompt" and (applied := _apply(rule, text)) is not None:
             if rule.action == "refuse":

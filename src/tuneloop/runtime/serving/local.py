@@ -139,6 +139,7 @@ def _prompt_ids(loaded: _Loaded, request: ChatRequest) -> list[int]:
         request.messages,
         tokenize=False,
         chat_template=loaded.template,
+        tools=list(request.tools) or None,
         add_generation_prompt=not request.continue_final,
         continue_final_message=request.continue_final,
     )

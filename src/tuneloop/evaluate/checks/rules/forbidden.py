@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tuneloop.artefacts.golden import Check
 from tuneloop.evaluate.checks.kind import Answer, CheckOutcome, Kind
-from tuneloop.evaluate.checks.kinds.contains import holds, problem
+from tuneloop.evaluate.checks.rules.contains import holds, problem
 from tuneloop.evaluate.checks.values import short
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import regex
 
 from tuneloop.artefacts.golden import Check
 from tuneloop.evaluate.checks.kind import Answer, CheckOutcome, Kind
 from tuneloop.evaluate.checks.values import as_text, options
 
-_UNITS = {
+_UNITS: dict[str, Callable[[str], int]] = {
     "characters": len,
     "words": lambda text: len(text.split()),
     "sentences": lambda text: len(regex.findall(r"[.!?。！？]+(?:[\"'”’)\]]*)(?:\s|$)", text)),

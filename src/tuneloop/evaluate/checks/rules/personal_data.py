@@ -7,7 +7,6 @@ from tuneloop.evaluate.checks.kind import Answer, CheckOutcome, Kind
 from tuneloop.evaluate.checks.values import as_text, options
 
 
-
 def _run(check: Check, answer: Answer) -> CheckOutcome:
     from tuneloop.recognise.finding import search
     from tuneloop.recognise.rules import rules_for

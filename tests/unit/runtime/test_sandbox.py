@@ -1,0 +1,198 @@
+"""Code nobody has read: each way out is tried for real, and leads nowhere."""
+
+import os
+import socket
+import threading
+import time
+
+import psutil
+import pytest
+
+from tuneloop.runtime import sandbox
+from tuneloop.runtime.sandbox import Limits, run_python
+from tuneloop.runtime.sandbox import run as running
+
+contained = pytest.mark.skipif(
+    sandbox.why_not() is not None, reason=f"nothing can be contained here: {sandbox.why_not()}"
+)
+SHORT = Limits(time_s=5)
+
+
+def run(code, limits=SHORT, stdin=""):
+    return run_python({"main.py": code}, "main.py", stdin=stdin, limits=limits)
+
+
+@contained
+def test_a_program_runs_and_returns_what_it_printed():
+    ran = run("import sys; print(sys.stdin.read().upper())", stdin="hello")
+    assert (ran.ending, ran.exit_code, ran.stdout) == ("ok", 0, "HELLO\n")
+
+
+@contained
+def test_an_error_is_reported():
+    ran = run("raise ValueError('no')")
+    assert (ran.ending, ran.exit_code) == ("failed", 1)
+    assert "ValueError: no" in ran.stderr
+
+
+@contained
+def test_an_endless_loop_ends():
+    began = time.monotonic()
+    ran = run("while True: pass", Limits(time_s=1))
+    assert ran.ending == "time"
+    assert time.monotonic() - began < 60
+
+
+@contained
+@pytest.mark.parametrize("ignore", [False, True])
+def test_a_fork_bomb_is_held_and_leaves_nothing(ignore):
+    line = "try: os.fork()\n  except OSError: pass" if ignore else "os.fork()"
+    before = len(psutil.pids())
+    ran = run(f"import os\nwhile True:\n  {line}", Limits(time_s=2, n_processes=16))
+    assert ran.ending in ("processes", "failed", "time")
+    assert "Resource temporarily unavailable" in ran.stderr or ran.ending in ("processes", "time")
+    time.sleep(0.2)
+    assert len(psutil.pids()) < before + 12
+
+
+@contained
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = bytearray(10 * 1024**3)",
+        "x = []\nwhile True: x.append(bytearray(2**20))",
+        # Several processes, each below the limit of one.
+        "import os, time\nfor _ in range(8):\n  if os.fork() == 0: break\n"
+        "x = bytearray(100 * 2**20)\nx[::4096] = b'x' * len(x[::4096])\ntime.sleep(30)",
+    ],
+)
+def test_ten_gigabytes_are_refused(code):
+    assert run(code, Limits(time_s=20, memory_mib=256)).ending == "memory"
+
+
+@contained
+@pytest.mark.parametrize(
+    "path", ["/usr/x", "/x", "/etc/x", "/sandbox/main.py", "/dev/x", "/proc/x"]
+)
+def test_nothing_outside_tmp_can_be_written(path):
+    ran = run(f"open({path!r}, 'w').write('x')")
+    assert ran.ending == "failed"
+    assert "Error" in ran.stderr
+
+
+@contained
+def test_this_machines_files_are_out_of_sight(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret")
+    for path in (secret, "/etc/passwd", "/root/.ssh", os.getcwd(), f"/proc/{os.getpid()}/environ"):
+        ran = run(f"import os; print(os.listdir({str(path)!r}) or open({str(path)!r}).read())")
+        assert ran.ending == "failed", path
+
+
+@contained
+def test_what_it_writes_in_tmp_is_bounded_and_gone_afterwards():
+    assert run("open('/tmp/a', 'w').write('a' * 2**26)", Limits(file_mib=4)).ending == "failed"
+    many = "for i in range(100): open(f'/tmp/{i}', 'w').write('a' * 2**20)"
+    assert run(many, Limits(file_mib=4)).ending == "failed"
+    run("open('/tmp/left', 'w').write('x')")
+    assert "left" in run("open('/tmp/left')").stderr
+
+
+@contained
+def test_there_is_no_network_not_even_this_machine():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        reached = []
+        threading.Thread(target=lambda: reached.append(server.accept()), daemon=True).start()
+        for host in ("127.0.0.1", "1.1.1.1"):
+            ran = run(f"import socket; socket.create_connection(({host!r}, {port}), timeout=1)")
+            assert ran.ending in ("failed", "time"), host
+        assert not reached
+
+
+@contained
+def test_abstract_sockets_of_this_machine_are_out_of_reach():
+    name = f"\0tuneloop-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(name)
+        server.listen()
+        ran = run(f"import socket; socket.socket(socket.AF_UNIX).connect({name!r})")
+        assert ran.ending == "failed"
+
+
+@contained
+def test_the_environment_is_empty(monkeypatch):
+    monkeypatch.setenv("TUNELOOP_TEST_SECRET", "s3cret")
+    ran = run("import os; print(sorted(os.environ))")
+    assert ran.ending == "ok"
+    assert "SECRET" not in ran.stdout
+    everything = "import glob\nfor f in glob.glob('/proc/[0-9]*/environ'):\n"
+    everything += "  try: print(open(f).read())\n  except OSError: pass"
+    assert "s3cret" not in run(everything).stdout
+
+
+@contained
+def test_a_daemon_does_not_outlive_its_program():
+    mark = f"tuneloop-daemon-{os.getpid()}"
+    code = (
+        "import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0:\n"
+        f"    os.execv('/proc/self/exe', ['{mark}', '-c', 'import time; time.sleep(60)'])\n"
+        "  os._exit(0)\ntime.sleep(0.3); print('done')"
+    )
+    assert run(code).stdout == "done\n"
+    time.sleep(0.3)
+    alive = []
+    for process in psutil.process_iter():
+        try:
+            alive += [process.pid] if mark in process.cmdline() else []
+        except psutil.Error:
+            pass
+    assert not alive
+
+
+@contained
+def test_it_has_no_rights_and_sees_no_other_process():
+    ran = run(
+        "import os\nprint(os.getuid())\n"
+        "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('CapEff')])\n"
+        "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('NoNewPrivs')])\n"
+        f"try: os.kill({os.getpid()}, 0); print('seen')\n"
+        "except OSError: print('unseen')"
+    )
+    uid, rights, no_new, seen = ran.stdout.splitlines()
+    assert int(uid) != 0
+    assert rights == "['0000000000000000']"
+    assert no_new == "['1']"
+    assert seen == "unseen" or os.getpid() < 10
+
+
+@contained
+def test_output_is_bounded():
+    ran = run("while True: print('x' * 1000)", Limits(time_s=20, output_bytes=10_000))
+    assert ran.ending == "output"
+    assert len(ran.stdout) <= 10_000
+
+
+@contained
+def test_no_file_of_ours_is_open_inside(tmp_path):
+    kept = (tmp_path / "ours").open("w")
+    os.set_inheritable(kept.fileno(), True)
+    ran = run(
+        "import os\nfor n in os.listdir('/proc/self/fd'):\n"
+        "  try: print(os.readlink(f'/proc/self/fd/{n}'))\n  except OSError: pass"
+    )
+    assert "ours" not in ran.stdout
+    kept.close()
+
+
+def test_without_a_sandbox_nothing_is_run(monkeypatch):
+    monkeypatch.setattr(running, "find_bwrap", lambda: None)
+    running.why_not.cache_clear()
+    try:
+        assert "bubblewrap is not installed" in str(running.why_not())
+        with pytest.raises(RuntimeError, match="not installed"):
+            run("print(1)")
+    finally:
+        running.why_not.cache_clear()
