@@ -222,7 +222,7 @@ def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str
     from tuneloop.train.rows import n_learned
 
     lengths, losses = tokens.lengths, [n_learned(row) for row in tokens.rows]
-    micro = config.micro_batch_size
+    micro = 1 if config.packing else config.micro_batch_size
     ordered = sorted(lengths)
     padded = sum(max(ordered[i : i + micro]) * len(ordered[i : i + micro])
                  for i in range(0, len(ordered), micro))  # fmt: skip

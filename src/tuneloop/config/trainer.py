@@ -102,6 +102,9 @@ class TrainerConfig(Section):
     micro_batch_size: int = Field(default=8, ge=1)
     """Rows per forward pass and device; accumulation follows from it. Short rows (60 tokens) go
     faster 16 at a time, long ones need fewer to fit in memory."""
+    packing: bool = True
+    """Lay rows end to end instead of padding them, and a prompt with two answers once. Switched
+    off, and said so, for models that would mix the rows up."""
     max_length: int = Field(default=1024, ge=8)
     """Tokens per row; longer rows are dropped and counted, never cut inside an answer."""
     use_weights: bool = True

@@ -52,6 +52,8 @@ class DpoTrainer(ReferenceTrainer, DPOTrainer):  # type: ignore[misc]  # untyped
     losses: dict[str, float]
     knobs: Knobs
 
+    shares_prompts = True
+
     def pairs(self, model: Any, inputs: dict[str, Any]) -> tuple[Pairs, torch.Tensor | None]:
         """Return the pairs of a batch, chosen answers in its first half, and the router's loss."""
         tokens = self.answers(model, inputs)

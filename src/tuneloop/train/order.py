@@ -1,4 +1,4 @@
-"""In which order rows are trained on: seeded, grouped by length, the same on any number of GPUs."""
+"""In which order rows are trained on: seeded, and the same on any number of GPUs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def n_steps(n_rows: int, *, global_batch_size: int, epochs: float, max_steps: in
 
 
 def batch_order(
-    lengths: Sequence[int], *, global_batch_size: int, steps: int, seed: int
+    lengths: Sequence[int], *, global_batch_size: int, steps: int, seed: int, by_length: bool
 ) -> list[int]:
     """Return row numbers, `steps` x `global_batch_size` of them, batch after batch.
 
-    Every row comes once before any comes again. Batches hold rows of like length, and their own
-    order is random. The last batch is filled up from the next epoch, so that each has the same
-    number of rows and every process the same number of micro-batches.
+    Every row comes once before any comes again. The last batch is filled up from the next epoch,
+    so that each has the same number of rows. With `by_length`, batches hold rows of like length
+    and their own order is random: less padding, where rows are padded.
     """
     import numpy as np
 
@@ -33,10 +33,12 @@ def batch_order(
             for _ in range(math.ceil(steps * global_batch_size / len(lengths)))
         ]
     )[: steps * global_batch_size]
+    if not by_length:
+        return [int(row) for row in stream]
     tokens = np.asarray(lengths)
     ordered = []
     for group in np.split(stream, range(0, len(stream), GROUPED_BATCHES * global_batch_size)[1:]):
-        by_length = group[np.argsort(tokens[group], kind="stable")]
-        batches = by_length.reshape(-1, global_batch_size)
+        alike = group[np.argsort(tokens[group], kind="stable")]
+        batches = alike.reshape(-1, global_batch_size)
         ordered.append(batches[random.permutation(len(batches))].ravel())
     return [int(row) for row in np.concatenate(ordered)]

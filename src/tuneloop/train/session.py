@@ -34,6 +34,8 @@ def fit(trainer: Any, run: Run, tokens: TokenRows, progress: Progress) -> Watche
         TrainingError: for a loss that is no number or jumps, a full disk, or checkpoints of
             another training.
     """
+    if run.config.packing and not trainer.packs:
+        progress.say(f"{run.name}: rows are padded, not packed: {trainer.why_padded}")
     trainer.guard = Guard(
         factor=run.config.spike_factor,
         window=run.config.spike_window,
@@ -98,7 +100,7 @@ def begin(trainer: Any, run: Run) -> Path | None:
     """
     folder = _keep_beginning(trainer, run)
     trainer.lr_ratio_b = run.config.lr_ratio_b
-    trainer.speed_up(start=run.start)
+    trainer.speed_up(packing=run.config.packing, start=run.start)
     return folder
 
 
@@ -169,6 +171,7 @@ def _details(trainer: Any, run: Run, tokens: TokenRows, watcher: Watcher) -> dic
         "processes": distributed.world_size(),
         "device": trainer.args.device.type,
         "fast_head": trainer.answers_only,
+        "packed": trainer.packs,
         "resumed_at_step": watcher.first_step,
         "speed": {name: round(value, 4) for name, value in trainer.meter.last.items()},
     }

@@ -17,7 +17,7 @@ from tuneloop.config.trainer import TrainerConfig
 from tuneloop.errors import TrainingError
 from tuneloop.runtime.hardware import Precision, device, pick_precision
 from tuneloop.runtime.weights import ResolvedModel
-from tuneloop.train import distributed
+from tuneloop.train import attention, distributed
 from tuneloop.train.adapter import WEIGHTS, check_targets, peft_config
 from tuneloop.train.order import batch_order, n_steps
 from tuneloop.train.rows import TokenRows
@@ -76,6 +76,7 @@ class Run:
             global_batch_size=self.config.global_batch_size,
             steps=self.steps,
             seed=self.seed,
+            by_length=not self.config.packing,
         )
 
     @property
@@ -201,7 +202,10 @@ def load_base(run: Run) -> Any:
     full = run.config.adapter == "full"
     dtype = torch.bfloat16 if run.precision == "bf16" and not full else torch.float32
     kwargs: dict[str, Any] = {}
-    if device() == "cpu" and run.longest <= EAGER_ATTENTION_TOKENS:
+    if run.config.packing:
+        attention.register()
+        kwargs["attn_implementation"] = attention.NAME
+    elif device() == "cpu" and run.longest <= EAGER_ATTENTION_TOKENS:
         kwargs["attn_implementation"] = "eager"
     if run.config.quantisation == "nf4":
         kwargs["quantization_config"] = _nf4(dtype)

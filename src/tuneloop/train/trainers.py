@@ -1,8 +1,9 @@
 """TRL's trainers, thinned: what is slow on small machines or wrong on resuming is replaced.
 
-What the trainers of `sft.py`, `dpo.py` and `kto.py` share: loss-bearing positions only in the LM
-head, fused LoRA layers, an exact validation loss that does not depend on the number of processes,
-checkpoints that are marked complete, and no telemetry.
+What the trainers of `sft.py`, `dpo.py` and `kto.py` share: rows without padding, prompts of pairs
+laid once, loss-bearing positions only in the LM head, fused LoRA layers, an exact validation loss
+that does not depend on the number of processes, checkpoints that are marked complete, and no
+telemetry.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from transformers import Trainer
 from tuneloop.artefacts.digest import digest_file
 from tuneloop.train import checkpoints, distributed
 from tuneloop.train.adapter import WEIGHTS, keep_in_float32, load_adapter_weights
+from tuneloop.train.attention import has_varlen
 from tuneloop.train.fused import fuse_lora
 from tuneloop.train.guard import Guard
-from tuneloop.train.head import add_answer_head, supports_answer_head
+from tuneloop.train.head import add_answer_head, batch_to, mixes_rows, supports_answer_head
 from tuneloop.train.meter import Meter
+from tuneloop.train.packing import Batch, pack, pad
 from tuneloop.train.rows import IGNORED
 
 
@@ -66,6 +69,11 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
     """What the trainers share; stands before TRL's class."""
 
     answers_only = False
+    packs = False
+    why_padded: str | None = None
+    """Why rows are not laid end to end."""
+    shares_prompts = False
+    """Whether rows n and n + B/2 of a batch answer the same prompt."""
     guard: Guard | None = None
     meter: Meter | None = None
     fingerprint: Mapping[str, Any] = MappingProxyType({})
@@ -73,10 +81,11 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
     _step_loss: Any = 0.0
     lr_ratio_b: float | None = None
 
-    def speed_up(self, *, start: Path | None = None) -> None:
+    def speed_up(self, *, packing: bool, start: Path | None = None) -> None:
         """Prepare the wrapped model; once, before training.
 
         Args:
+            packing: Whether rows may be laid end to end, where the model keeps them apart.
             start: Adapter whose weights training begins from.
         """
         keep_in_float32(self.model)
@@ -93,10 +102,31 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
             self.answers_only = True
         if plain and not whole:
             fuse_lora(self.model)
+        self.why_padded = self._why_padded(base) if packing else "packing is off"
+        self.packs = self.why_padded is None
+
+    def _why_padded(self, base: Any) -> str | None:
+        if not self.answers_only:
+            return "its loss needs more of the model than the answer head"
+        if getattr(self.args, "neftune_noise_alpha", None):
+            return "NEFTune's noise goes by the length of a row"
+        return mixes_rows(base)
+
+    def _batch(self, inputs: dict[str, Any], labels: Any) -> Batch:
+        """Return rows (B, T) as the model is given them."""
+        if not self.packs:
+            return batch_to(pad(inputs["input_ids"].cpu(), labels.cpu()), labels.device)
+        packed = pack(
+            inputs["input_ids"].cpu(), inputs["attention_mask"].sum(dim=1), labels.cpu(),
+            pairs=self.shares_prompts, varlen=has_varlen(labels.device, self.model.dtype),
+        )  # fmt: skip
+        if self.meter and self.model.training:
+            self.meter.computed(packed["input_ids"].numel())
+        return batch_to(packed, labels.device)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Run one micro-batch; count its positions, and its share of the step's loss."""
-        if self.meter and "input_ids" in inputs:
+        if self.meter and not self.packs and "input_ids" in inputs:
             self.meter.computed(inputs["input_ids"].numel())
         loss = super().training_step(model, inputs, *args, **kwargs)
         self._step_loss = self._step_loss + loss
@@ -124,7 +154,7 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
         wanted = labels[:, 1:] != IGNORED
         rows, n_rows = wanted.nonzero()[:, 0], len(wanted)
         if self.answers_only:
-            logps = model(input_ids=inputs["input_ids"], labels=labels, answers_only=True)
+            logps = model(batch=self._batch(inputs, labels))
             return AnswerTokens(logps, rows, n_rows)
         router = {"output_router_logits": True} if self.aux_loss_enabled else {}
         output = model(

@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tuneloop.train.fused import fuse_lora
-from tuneloop.train.head import AnswerLogProbs, add_answer_head, supports_answer_head
+from tuneloop.train.head import AnswerLogProbs, supports_answer_head
 
 
 @pytest.fixture(autouse=True)
@@ -58,20 +58,6 @@ def test_answer_log_probs_equal_log_softmax(monkeypatch, bias):
     (theirs * scale).sum().backward()
     assert torch.allclose(ours.double(), theirs, atol=1e-5)
     assert torch.allclose(gradient, hidden.grad, atol=1e-5)
-
-
-def test_padding_on_the_right_changes_nothing():
-    model = tiny()
-    add_answer_head(model)
-    tokens = torch.randint(97, (1, 20))
-    labels = tokens.clone()
-    labels[:, :8] = -100
-    padded = torch.cat([tokens, torch.full((1, 13), 5)], 1)
-    padded_labels = torch.cat([labels, torch.full((1, 13), -100)], 1)
-    alone = model(input_ids=tokens, labels=labels, answers_only=True)
-    with_padding = model(input_ids=padded, labels=padded_labels, answers_only=True)
-    assert len(alone) == 12
-    assert torch.allclose(alone, with_padding, atol=1e-6)
 
 
 def test_heads_that_do_more_are_left_to_trl():
@@ -188,6 +174,7 @@ def test_sft_curve_equals_plain_trl(monkeypatch, base, examples, tmp_path):
     spy = Spy(monkeypatch, "sft")
     training.train("sft", examples, tmp_path / "ours", base, **CONFIG)
     assert spy.trainer.answers_only
+    assert spy.trainer.packs
     plain = SFTTrainer(
         model=load(base), processing_class=load_tokenizer(base), peft_config=lora(),
         args=SFTConfig(output_dir=str(tmp_path / "trl"), max_length=None, **TRL_ARGUMENTS),
