@@ -103,30 +103,29 @@ class _Grouped(torch.autograd.Function):  # type: ignore[misc]  # untyped librar
         ), None, None, None  # fmt: skip
 
 
-def packed_attention(  # noqa: PLR0913  # the interface of transformers
+def packed_attention(
     module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
-    attention_mask: torch.Tensor | None, scaling: float | None = None, dropout: float = 0.0,
-    sliding_window: int | None = None, softcap: float | None = None,
-    documents: Documents | None = None, **kwargs: Any,
+    attention_mask: torch.Tensor | None, **options: Any,
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
     """Return the attended values (1, N, heads, D) of queries (1, heads, N, D).
 
-    Without `documents` it is PyTorch's scaled-dot-product attention, on padded batches.
+    `options` are those of transformers' attention functions, and `documents`; without these it
+    is PyTorch's scaled-dot-product attention, on padded batches.
     """
+    documents, scaling = options.pop("documents", None), options.get("scaling")
     if documents is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        attended, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
-        )
+        attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return attended, None
-    if softcap or dropout:
+    window = options.get("sliding_window")
+    if options.get("softcap") or options.get("dropout"):
         raise ValueError("capped or dropped-out attention is not made for packed batches")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # (N, heads, D)
     if "query_ends" in documents.spec:
-        return _varlen(q, k, v, documents.spec, scale, sliding_window)[None], None
-    masks = documents.masks(window=sliding_window, heads=q.shape[1] // k.shape[1], like=q)
+        return _varlen(q, k, v, documents.spec, scale, window)[None], None
+    masks = documents.masks(window=window, heads=q.shape[1] // k.shape[1], like=q)
     return _Grouped.apply(q, k, v, documents.spec, masks, scale)[None], None
 
 
