@@ -108,6 +108,7 @@ def mixes_rows(model: Any) -> str | None:
         return f"it has layers of {other}, whose state would run on from row to row"
     if model.config._attn_implementation != NAME:
         return "its attention does not go through transformers' interface"
+    model.eval()  # dropout would make every two passes different
     vocabulary = model.get_input_embeddings().weight.shape[0]
     rows = (torch.arange(3 * 24).view(3, 24) * 7919 + 11) % vocabulary
     device, lengths = model.device, torch.full((2,), 24)
