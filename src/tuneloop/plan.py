@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tuneloop.artefacts import runs
 from tuneloop.artefacts import stage as kinds
 from tuneloop.artefacts.digest import digest_file
+from tuneloop.artefacts.golden import read_golden
 from tuneloop.artefacts.manifest import FileRef, Manifest, Parent, contents_digest
 from tuneloop.artefacts.store import Artefact, Store
 from tuneloop.artefacts.systems import SystemSpec
@@ -20,6 +21,7 @@ from tuneloop.config.train import METHODS, Method
 from tuneloop.config.trainer import TrainerConfig
 from tuneloop.errors import TuneloopError
 from tuneloop.pipeline import Pipeline
+from tuneloop.plan_costs import cost_lines, stage_costs
 from tuneloop.sizing import golden_resolution, resolution_line
 from tuneloop.systems import Systems
 
@@ -130,6 +132,11 @@ def _planned(dry: _Dry) -> dict[str, Any]:
         alpha=dry.config.decide.alpha,
         at_most=dry.config.evaluate.max_prompts,
     )
+    left = [stage for stage in dry.active_stages() if stage not in found]
+    n_golden = len(read_golden(Path(dry.config.golden.path))) if left else 0
+    price = dry.config.evaluate.engine.price.per_hour
+    rows = {"evaluate": n_golden, "decide": n_golden}
+    plan["costs"] = stage_costs(dry.store, left, rows, price)
     if "curate" in found:
         plan["supply"] = _supply(dry, found)
     for stage in dry.config.train.chain:
@@ -252,6 +259,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
         shown = f"  {counts['n_in']:,} in, {counts['n_out']:,} out" if counts else ""
         lines.append(f"{row['stage']:<11}{'yes' if row['cached'] else 'no, to be run'}{shown}")
     lines += ["", resolution_line(plan["golden"])]
+    lines += cost_lines(plan.get("costs") or {})
     lines += _supply_lines(plan.get("supply") or {})
     for stage in METHODS:
         if stage in plan:

@@ -134,3 +134,11 @@ def test_a_browser_shows_it_without_running_anything(page, tmp_path):
     ).stdout  # fmt: skip
     assert "<title>PROMOTE: Help desk &lt;demo&gt;</title>" in shown
     assert picture.stat().st_size > 50_000
+
+
+def test_a_hold_says_what_stands_in_the_way_and_what_to_do_next(tmp_path):
+    made = evidence([(True, True)] * 20 + [(False, True)] * 2)
+    inputs = run_inputs(Store(str(tmp_path / "store")), tmp_path / "in", made)
+    html = write_report(inputs, tmp_path / "page").files["report.html"].read_text()
+    for part in ("What stands in the way", "What to do next:", "Add about", "What answers cost"):
+        assert part in html
