@@ -19,6 +19,7 @@ from tuneloop.cli_export import export
 from tuneloop.cli_golden import golden_app
 from tuneloop.cli_ingest import ingest
 from tuneloop.cli_look import lineage, registry_app, status
+from tuneloop.cli_merge import merge
 from tuneloop.cli_options import ConfigOption, ForceOption, JsonOption, SetOption
 from tuneloop.cli_power import power
 from tuneloop.cli_promote import approve, bundle, promote, replay, why
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command()(simulate)
 app.command()(ingest)
 app.command()(export)
+app.command()(merge)
 app.command()(erase)
 app.command()(explain)
 app.command()(card)

@@ -18,6 +18,7 @@ from tuneloop.artefacts.stage import StageContext, StageOutput
 from tuneloop.artefacts.store import Artefact
 from tuneloop.config.policy import PolicyConfig
 from tuneloop.config.train import METHODS, Method, TrackingConfig
+from tuneloop.config.trainer import TrainerConfig
 from tuneloop.errors import DataError, DecisionError, TuneloopError
 from tuneloop.runtime.environment import author
 from tuneloop.runtime.execution import parent, rank
@@ -237,7 +238,7 @@ class Pipeline(Stages):
         parents += [parent("start", start)] if start else []
         config = train.method(name)
         work = partial(getattr(stage, name), self.build, self.base, start, config, self.tracking)
-        return self._stage(name, kinds.Adapter, parents, config, work)
+        return self._stage(name, kinds.Adapter, parents, _without_places(config), work)
 
     @cached_property
     def evaluate(self) -> kinds.Evaluation:
@@ -370,3 +371,15 @@ class Pipeline(Stages):
 
     def _base_parent(self) -> Parent:
         return Parent(role="base", kind="model", digest=self.base.digest)
+
+
+def _without_places(config: TrainerConfig) -> TrainerConfig:
+    """Return a training config for the key: the general rows by their digest, not their place."""
+    holdout = config.holdout
+    if holdout is None or holdout.path is None:
+        return config
+    path = Path(holdout.path)
+    if not path.is_file():
+        raise DataError("there is no such file", where=f"train.holdout.path: {path}")
+    by_digest = holdout.model_copy(update={"path": f"sha256:{digest_file(path)}"})
+    return config.model_copy(update={"holdout": by_digest})

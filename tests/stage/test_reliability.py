@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -206,7 +207,9 @@ def kill_at_random(kind, examples, work, cache, config, *, draw):
 
 KINDS = {
     "sft": {"dataloader_workers": 1, "lora": {"r": 4, "alpha": 8, "dropout": 0.2}},
+    "sft with noise": {"neftune_alpha": 5.0, "early_stopping_patience": 20},
     "dpo": {"logging_steps": 1},
+    "kto": {"logging_steps": 1},
 }
 N_KILLS = int(os.environ.get("TUNELOOP_KILLS", "1"))
 
@@ -215,12 +218,13 @@ N_KILLS = int(os.environ.get("TUNELOOP_KILLS", "1"))
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_random_moments_it_ends_the_same(kind, examples, base, cache, tmp_path):
     config = {"max_steps": 30, "save_steps": 2, "eval_steps": 2} | KINDS[kind]
+    kind = kind.split()[0]
     start = sft(examples, tmp_path / "start", base).files[ADAPTER].parent.parent
-    begin = {"start": training.Folder(start)} if kind == "dpo" else {}
+    begin = {"start": training.Folder(start)} if kind != "sft" else {}
     whole = training.train(kind, examples, tmp_path / "whole", base, **begin, **config)
     seed = random.SystemRandom().randrange(10**6)
     draw = random.Random(seed)
-    for_driver = config | ({"start": str(start)} if kind == "dpo" else {})
+    for_driver = config | ({"start": str(start)} if begin else {})
     codes = [
         kill_at_random(kind, examples, tmp_path / "w", cache, for_driver, draw=draw)
         for _ in range(N_KILLS)
@@ -228,6 +232,70 @@ def test_killed_at_random_moments_it_ends_the_same(kind, examples, base, cache, 
     assert -9 in codes, f"seed {seed}: {codes}"
     resumed = training.train(kind, examples, tmp_path / "w", base, **begin, **config)
     assert training.contents(resumed) == training.contents(whole), f"seed {seed}"
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_end_the_same(examples, base, cache, tmp_path):
+    config = tmp_path / "two.yaml"
+
+    def start(work):
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            port = server.getsockname()[1]
+        config.write_text(
+            "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nuse_cpu: true\n"
+            "num_machines: 1\nnum_processes: 2\nmachine_rank: 0\nmixed_precision: 'no'\n"
+            f"main_process_ip: 127.0.0.1\nmain_process_port: {port}\n"
+        )
+        settings = {"max_steps": 30, "save_steps": 2, "lora": {"r": 4, "alpha": 8, "dropout": 0.2}}
+        launcher = str(Path(sys.executable).parent / "accelerate")
+        return subprocess.Popen(
+            [launcher, "launch", "--config_file", str(config), str(DRIVER), "sft",
+             str(examples.folder), str(work), str(cache), json.dumps(settings)],
+            env=os.environ | {"PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"},
+            cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    assert start(tmp_path / "whole").wait() == 0
+    killed = start(tmp_path / "w")
+    while killed.poll() is None and not (tmp_path / "w/checkpoints/checkpoint-4").is_dir():
+        time.sleep(0.01)
+    time.sleep(random.SystemRandom().random() * 0.5)
+    os.killpg(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -9
+    assert not (tmp_path / "w/history.json").is_file()
+    assert start(tmp_path / "w").wait() == 0
+    for name in ("history.json", ADAPTER):
+        assert (tmp_path / "w" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+# -- forgetting ------------------------------------------------------------------------
+def test_forgetting_is_measured_before_and_after(examples, base, tmp_path):
+    general = tmp_path / "general.jsonl"
+    rows = [{"text": f"the delivery of order {i} is late and a refund is due"} for i in range(12)]
+    general.write_text("\n".join(json.dumps(row) for row in rows))
+    plain = sft(examples, tmp_path / "plain", base)
+    progress = Said()
+    holdout = {"path": str(general), "max_rows": 8, "max_perplexity_ratio": 0.5}
+    first = sft(examples, tmp_path / "a", base, holdout=holdout, progress=progress)
+    found = json.loads(first.files["forgetting.json"].read_text())
+    assert (found["n_rows"], found["n_in"]) == (8, 12)
+    perplexity = found["perplexity"]
+    ratio = perplexity["after"]["estimate"] / perplexity["before"]["estimate"]
+    assert perplexity["change"]["estimate"] == pytest.approx(ratio, rel=1e-4)
+    assert perplexity["change"]["ci_low"] < ratio < perplexity["change"]["ci_high"]
+    assert found["within_limit"] is False
+    assert any("max_perplexity_ratio 0.5" in line for line in progress.lines)
+    assert str(tmp_path) not in json.dumps(found)
+    # Measuring changes nothing; the next stage begins where this one ended.
+    weights = {n: b for n, b in training.contents(first).items() if n != "forgetting.json"}
+    assert weights == training.contents(plain)
+    start = training.Folder(first.files[ADAPTER].parent.parent)
+    settings = {"start": start, "holdout": holdout, "max_steps": 2}
+    second = training.train("dpo", examples, tmp_path / "b", base, **settings)
+    later = json.loads(second.files["forgetting.json"].read_text())["perplexity"]
+    assert later["before"]["estimate"] == pytest.approx(perplexity["after"]["estimate"], rel=1e-5)
 
 
 # -- trackers --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from tuneloop.config.base import Address, Conflict, Section
-from tuneloop.config.trainer import LoraConfig, TrainerConfig
+from tuneloop.config.trainer import HoldoutConfig, LoraConfig, TrainerConfig
 
 __all__ = ["METHODS", "DpoConfig", "KtoConfig", "LoraConfig", "Method", "SftConfig",
            "TrackingConfig", "TrainConfig", "TrainerConfig"]  # fmt: skip
@@ -168,6 +168,8 @@ class TrainConfig(Section):
     """Preference optimisation."""
     kto: KtoConfig = KtoConfig()
     """Optimisation on single answers called good or bad."""
+    holdout: HoldoutConfig = HoldoutConfig()
+    """General rows that show what each training stage unlearns."""
     tracking: TrackingConfig = TrackingConfig()
     """Trackers."""
 
@@ -177,8 +179,10 @@ class TrainConfig(Section):
         return [name for name in self.order if self.method(name).enabled]
 
     def method(self, name: Method) -> TrainerConfig:
-        """Return a stage's section."""
+        """Return a stage's section, with the holdout of all where it has none of its own."""
         section: TrainerConfig = getattr(self, name)
+        if section.holdout is None and self.holdout.path is not None:
+            return section.model_copy(update={"holdout": self.holdout})
         return section
 
     def conflicts(self) -> Iterator[Conflict]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from tuneloop.config.base import Conflict, Section
+from tuneloop.config.base import Address, Conflict, Section
 
 
 def _targets(value: str | list[str]) -> str | list[str]:
@@ -76,6 +76,21 @@ class LoraConfig(Section):
                 f"init {self.init} is converted to plain LoRA on saving, which use_dora and "
                 "modules_to_save are not",
             )
+
+
+class HoldoutConfig(Section):
+    """General text that has nothing to do with the feedback: what training may not unlearn."""
+
+    path: Address | None = None
+    """JSON lines or Parquet, each row with `text`, or `prompt` and `completion`, or `messages`;
+    None: forgetting is not measured."""
+    max_rows: int | None = Field(default=200, ge=2)
+    """Rows it is measured on, before and after (seeded sample); None: all."""
+    max_length: int = Field(default=1024, ge=8)
+    """Tokens per row; longer rows are left out and counted."""
+    max_perplexity_ratio: float | None = Field(default=None, gt=0)
+    """Perplexity after over before that is still fine, such as 1.05. Above it, by the upper end of
+    the interval, the training says so and its `forgetting.json` holds it; nothing stops."""
 
 
 class TrainerConfig(Section):
@@ -148,6 +163,8 @@ class TrainerConfig(Section):
     10 is far outside what hard batches do."""
     spike_window: int = Field(default=50, ge=5)
     """Optimiser steps whose median is the usual loss."""
+    holdout: HoldoutConfig | None = None
+    """General rows to measure forgetting on, for this stage alone; None: `train.holdout`."""
     merge: bool | None = None
     """Also leave the merged model. None: where vLLM could not serve the adapter; false forbids
     it, and what only a merge can serve is refused before training."""

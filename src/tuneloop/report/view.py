@@ -65,7 +65,9 @@ def training(adapters: Sequence[tuple[str, Artefact]]) -> list[dict[str, Any]]:
         config = {
             k: v for k, v in adapter.manifest.config.items() if k in ("lr", "epochs", "loss_type")
         }
-        shown.append({"name": name, "curve": loss_curve(history), "facts": facts | config})
+        general = "forgetting.json" in adapter.manifest.files
+        row = {"name": name, "curve": loss_curve(history), "facts": facts | config}
+        shown.append(row | {"general": adapter.json("forgetting.json") if general else None})
     return shown
 
 

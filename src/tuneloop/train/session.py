@@ -16,6 +16,7 @@ from tuneloop.train import checkpoints, distributed
 from tuneloop.train.adapter import CONFIG, MOVES_BASE, init_by_data, save_start, servable_as_adapter
 from tuneloop.train.callback import Watcher, history
 from tuneloop.train.disk import full_disk_said
+from tuneloop.train.forgetting import FORGETTING, forgetting_measured
 from tuneloop.train.guard import BadStep, Guard, stop_with_batch
 from tuneloop.train.meter import Meter, flop_per_token, token_counts
 from tuneloop.train.result import result_files
@@ -36,13 +37,18 @@ def fit(trainer: Any, run: Run, tokens: TokenRows, progress: Progress) -> Watche
     """
     if run.config.packing and not trainer.packs:
         progress.say(f"{run.name}: rows are padded, not packed: {trainer.why_padded}")
+    with forgetting_measured(trainer, run, progress):
+        return _train(trainer, run, tokens, progress)
+
+
+def _train(trainer: Any, run: Run, tokens: TokenRows, progress: Progress) -> Watcher:
     trainer.guard = Guard(
         factor=run.config.spike_factor,
         window=run.config.spike_window,
         later=trainer.args.device.type != "cpu",
     )
     trainer.meter = _meter(trainer, run, tokens)
-    trainer.fingerprint = {"start": trainer.start_digest, **run.fingerprint}
+    trainer.fingerprint = {"start": run.start_digest, **run.fingerprint}
     watcher = Watcher(progress, name=run.name, meter=trainer.meter)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watcher)
@@ -144,6 +150,8 @@ def finish(
         text = json.dumps(curves | facts, indent=1)
         history_path.write_text(text + "\n", encoding="utf-8")
     files = result_files(trainer, run, start) | {"history.json": history_path}
+    if (run.work / FORGETTING).is_file():
+        files[FORGETTING] = run.work / FORGETTING
     adapter = files.get(f"adapter/{CONFIG}")
     servable = adapter is not None and servable_as_adapter(adapter.parent)
     details = _details(trainer, run, tokens, watcher) | {"servable_as_adapter": servable}

@@ -17,9 +17,8 @@ from typing import Any
 import torch
 from transformers import Trainer
 
-from tuneloop.artefacts.digest import digest_file
 from tuneloop.train import checkpoints, distributed
-from tuneloop.train.adapter import WEIGHTS, keep_in_float32, load_adapter_weights
+from tuneloop.train.adapter import keep_in_float32, load_adapter_weights
 from tuneloop.train.attention import has_varlen
 from tuneloop.train.fused import fuse_lora
 from tuneloop.train.guard import Guard
@@ -77,7 +76,6 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
     guard: Guard | None = None
     meter: Meter | None = None
     fingerprint: Mapping[str, Any] = MappingProxyType({})
-    start_digest = ""
     _step_loss: Any = 0.0
     lr_ratio_b: float | None = None
 
@@ -91,7 +89,6 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
         keep_in_float32(self.model)
         if start is not None:
             load_adapter_weights(self.model, start)
-            self.start_digest = digest_file(start / WEIGHTS)
         self.data_collator: Any = Weighing(self.data_collator)
         whole = not hasattr(self.model, "peft_config")
         base = self.model if whole else self.model.get_base_model()
