@@ -42,9 +42,9 @@ def evaluate(  # noqa: PLR0913 - each is an option of the command
 ) -> None:
     """Let champion and candidate answer the golden set, and score them.
 
-    With --candidate nothing is trained before, and the verdict is said after; no alias moves.
+    With --candidate nothing is trained before; verdict and report follow, and no alias moves.
     """
-    until = "decide" if candidate else "evaluate"
+    until = "report" if candidate else "evaluate"
     decision = run_stages(
         config, _overrides(set_, candidate, champion, golden), span=("lake", until),
         force=["evaluate"] if force else (), json=json, moves=False,

@@ -46,7 +46,8 @@ def run_stages(
         json: Print JSON for machines.
         moves: Whether a PROMOTE may move the alias.
     """
-    from tuneloop.present import export_results, print_json, verdict_end
+    from tuneloop.next_steps import verdict_end
+    from tuneloop.present import export_results, print_json
     from tuneloop.runtime.execution import rank
 
     pipeline, lines = open_pipeline(config, set_, quiet=json, begin=span[0], force=force)
@@ -61,5 +62,6 @@ def run_stages(
         body = {"run": run_id, "stages": lines.rows, "notes": pipeline.notes}
         print_json(body | {"decision": decision or None, "files": files})
     elif decision:
-        typer.echo(verdict_end(decision, paths, config))
+        again = f"tuneloop plan -c {config}" if pipeline.trains else None
+        typer.echo(verdict_end(artefacts["decide"], paths, again=again))
     return decision

@@ -129,7 +129,7 @@ def _planned(dry: _Dry) -> dict[str, Any]:
     }
     plan["golden"] = golden_resolution(
         Path(dry.config.golden.path),
-        alpha=dry.config.decide.alpha,
+        alpha=dry.config.decide.level,
         at_most=dry.config.evaluate.max_prompts,
     )
     left = [stage for stage in dry.active_stages() if stage not in found]

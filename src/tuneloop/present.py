@@ -100,24 +100,3 @@ def export_results(store: Store, name: str, artefacts: dict[str, Artefact]) -> d
             shutil.copyfile(artefacts[stage].path(file), partial)
             paths[stage] = partial.replace(folder / file)
     return paths
-
-
-def verdict_end(decision: dict[str, Any], paths: dict[str, Path], config: Path) -> str:
-    """Return what a run ends with: the verdict, the report's path, and what to try next."""
-    from tuneloop.report.text import verdict_text
-
-    verdict = decision["verdict"]
-    lines = [verdict_text(decision), ""]
-    lines += [f"report    {_short(paths['report'])}"] if "report" in paths else []
-    lines += [f"decision  {_short(paths['decide'])}", "", "try next"]
-    lines += [f"  tuneloop lineage {_short(paths['decide'])}   # what the verdict rests on"]
-    if verdict == "PROMOTE":
-        lines += ["  tuneloop registry list   # the new champion and the ones before"]
-    else:
-        lines += [f"  tuneloop plan -c {config}   # rows, tokens and cost of another try"]
-    return printable("\n".join(lines), keep="\n")
-
-
-def _short(path: Path) -> str:
-    cwd = Path.cwd()
-    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)

@@ -161,6 +161,11 @@ def why_lines(report: dict[str, Any]) -> list[str]:
     units = "prompts" if p.unit == "prompt" else "families"
     lines.append(f"  {p.metric}: is the candidate {wanted}? {p.n} {units}, {p.n_missing} missing")
     lines += [f"  {gate.status:<9} {gate.name}: {gate.detail}" for gate in record.gates]
+    if record.n_candidates > 1:
+        lines.append(
+            f"  one of {record.n_candidates} candidates tried at once: each gate's level is"
+            f" {(1 - p.confidence) / 2:.4g}, one-sided"
+        )
     if record.error_budget:
         budget = record.error_budget
         limit = f" of {budget.total:g}" if budget.total is not None else ""

@@ -223,7 +223,10 @@ class MetricEvidence(_Record):
 
 
 class DecisionRecord(_Record):
-    """`decision.json`. The first reason is the constraint that binds."""
+    """`decision.json`. The first reason is the constraint that binds.
+
+    With `n_candidates` of them tried together each gate's level is alpha divided by their number.
+    """
 
     schema_version: Literal[1] = 1
     verdict: Verdict
@@ -237,6 +240,7 @@ class DecisionRecord(_Record):
     lineage: dict[str, str]
     phase: Literal["offline", "canary", "monitor"] = "offline"
     objective: Literal["better", "not_worse_and_cheaper"] = "better"
+    n_candidates: int = 1
     evidence: dict[str, MetricEvidence] = Field(default_factory=dict)
     costs: dict[Literal["champion", "candidate"], Costs] = Field(default_factory=dict)
     scope: dict[str, str] = Field(default_factory=dict)

@@ -90,7 +90,7 @@ class Evidence:
 
 def measure(prompts: Prompts, config: CompareConfig) -> Evidence:
     """Return every figure of the comparison; the same judgments give the same figures."""
-    alpha = config.alpha / config.n_candidates
+    alpha = config.level
     how = Resampling(alpha=alpha, n_bootstrap=config.n_bootstrap, seed=config.seed)
     wide = (1 - config.confidence) / 2
     everyone = np.arange(len(prompts.ids))

@@ -114,7 +114,7 @@ def slice_verdict(
         return "worse", f"worse by more than {margin} ({shown})", (low, high)
     if low > -config.slice_margin:
         return "non_inferior", f"not worse by {margin} or more ({shown})", (low, high)
-    needed = units_needed(rate.of.mean_square, estimate + config.slice_margin, config.alpha)
+    needed = units_needed(rate.of.mean_square, estimate + config.slice_margin, config.level)
     more_text = f"; about {needed} of its prompts would settle it" if needed else ""
     return "unproven", f"could be worse by more than {margin} ({shown}){more_text}", (low, high)
 

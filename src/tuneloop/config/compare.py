@@ -18,9 +18,6 @@ class CompareConfig(DecideConfig):
 
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Level of the two-sided intervals that are shown; the gate uses `alpha`."""
-    n_candidates: int = Field(default=1, ge=1)
-    """How many candidates were tried on these prompts; the best of m is tested at alpha / m
-    (the first step of Holm's procedure)."""
     min_consistency: float = Field(default=0.6, ge=0, le=1)
     """Below this share of prompts judged alike in both orders: HOLD. A coin reaches 0.5."""
     min_labels: int = Field(default=30, ge=2)

@@ -17,7 +17,10 @@ class DecideConfig(Section):
     """`pass`: all required checks of a prompt hold. Or the name of a check or graded metric, or
     `judge` for the judge's win rate."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    """One-sided level of every gate."""
+    """One-sided level of every gate, shared by `n_candidates`."""
+    n_candidates: int = Field(default=1, ge=1)
+    """How many candidates were tried on these prompts at once; each of m is tested at alpha / m
+    (the first step of Holm's procedure)."""
     min_improvement: float = Field(default=0.0, ge=0, lt=1)
     """The primary's lower bound must exceed this."""
     protected_slices: list[str] = Field(default_factory=list)
@@ -53,6 +56,11 @@ class DecideConfig(Section):
     """A policy's YAML file: approvals, hard gates, error budget, freezes. None: none of them."""
     promote: bool | Literal["again"] = True
     """Move the champion alias on PROMOTE; `again`: even to a system that was rolled back."""
+
+    @property
+    def level(self) -> float:
+        """One-sided level of this candidate's gates."""
+        return self.alpha / self.n_candidates
 
     @property
     def limit(self) -> float:

@@ -42,12 +42,16 @@ def gate_length(evidence: Evidence, how: Resampling) -> list[Gate]:
     codes = np.unique(units, return_inverse=True)[1]
     found, raw = length_controlled(share, feature, how, codes=codes), float(np.mean(share))
     turned = (raw - 0.5) * (found.win_rate - 0.5) < 0
+    by_length = f"{100 * (raw - found.win_rate):+.1f}".replace("-", "\N{MINUS SIGN}")
     said = "The judge's win rate changes sides" if turned else "The judge's win rate keeps its side"
     detail = (
         f"{said} once length is held equal: raw {100 * raw:.1f} %, length-controlled"
         f" {100 * found.win_rate:.1f} % ({100 * (1 - 2 * how.alpha):g} % interval"
-        f" {100 * found.ci_low:.1f} to {100 * found.ci_high:.1f}) on {found.n} prompts."
+        f" {100 * found.ci_low:.1f} to {100 * found.ci_high:.1f}) on {found.n} prompts; length makes"
+        f" {by_length} points of it."
     )
+    if turned and found.ci_low <= 0.5 <= found.ci_high:
+        detail += " The interval has both sides: labels by people would tell which."
     return [
         Gate(
             name=NAME,

@@ -80,7 +80,8 @@ def weigh(
     from tuneloop.statistics.resampling import Resampling
 
     terms = terms or t.Terms()
-    config = t.effective(config, terms.policy)
+    asked = t.effective(config, terms.policy)
+    config = asked.model_copy(update={"alpha": asked.level, "n_candidates": 1})
     how = Resampling(alpha=config.alpha, n_bootstrap=config.n_bootstrap, seed=seed)
     units = evidence.units
     pairs = values_of(evidence, config.metric)
@@ -107,6 +108,7 @@ def weigh(
         outcomes=rank_outcomes(pairs),
         lineage=dict(lineage),
         objective=config.objective,
+        n_candidates=asked.n_candidates,
         evidence=o.evidence_by_metric(primary, judge, costs, gates),
         costs=costs,
         scope=dict(terms.scope),
@@ -166,21 +168,21 @@ def conclude(
 ) -> tuple[Verdict, list[str]]:
     """Return the verdict and its reasons, the binding one first.
 
+    What could not be measured well proves nothing in either direction: with too many answers
+    missing, the golden set's error budget spent, or a deciding judge that failed, the primary
+    and the slices reject as little as they promote. So swapping the systems swaps the verdict,
+    but for what is asked of the candidate alone: slices, hard checks, a margin.
+
     Args:
         gates: In the order in which they bind.
-        judged: Whether the primary is the judge's win rate. A judge that failed its own
-            gates can then reject nobody.
+        judged: Whether the primary is the judge's win rate.
         hard: Gates that reject where they failed, because the policy says so.
     """
     by_name = {gate.name: gate for gate in gates}
     same = by_name["different_systems"].status != "passed"
-    instrument = [gate for gate in gates if gate.name.startswith("judge_")]
-    broken = judged and any(gate.status != "passed" for gate in instrument)
-    rejecting = [
-        gate
-        for gate in gates
-        if gate.status == "failed" and (gate.name in hard or _rejects(gate, broken))
-    ]
+    instrument = [gate for gate in gates if _is_instrument(gate, judged)]
+    broken = any(gate.status != "passed" for gate in instrument)
+    rejecting = [g for g in gates if g.status == "failed" and _rejects(g, hard, broken)]
     open_ = [gate for gate in gates if gate.status in ("failed", "unproven")]
     spoken = [g.detail for g in sorted(gates, key=_telling) if g.status in ("passed", "skipped")]
     if same:
@@ -202,10 +204,17 @@ def _telling(gate: Gate) -> int:
     return ranks.get(gate.name, 1 if gate.name.startswith("slice:") else 4)
 
 
-def _rejects(gate: Gate, broken_judge: bool) -> bool:
-    if gate.name == "hard_checks":
+def _is_instrument(gate: Gate, judged: bool) -> bool:
+    """Return whether a gate is about what was measured with, and not about the systems."""
+    if gate.name in ("missing_answers", "error_budget"):
         return True
-    return not broken_judge and (gate.name == "primary" or gate.name.startswith("slice:"))
+    return judged and gate.name.startswith("judge_")
+
+
+def _rejects(gate: Gate, hard: Sequence[str], broken: bool) -> bool:
+    if gate.name == "primary" or gate.name.startswith("slice:"):
+        return not broken
+    return gate.name == "hard_checks" or gate.name in hard
 
 
 def _system(evidence: Evidence, side: str) -> SystemRef:

@@ -61,7 +61,7 @@ def open_terms(
     c = config.decide
     question = Question(
         golden=golden, champion=champion, candidate=candidate, metric=c.metric,
-        objective=c.objective, margin=c.limit, alpha=c.alpha,
+        objective=c.objective, margin=c.limit, alpha=c.level,
     )  # fmt: skip
     spent = spend(store, question)
     budget = ErrorBudget(
@@ -173,6 +173,13 @@ def next_action(
     return _unblock(binding, primary, slices)
 
 
+_JUDGE = {
+    "judge_missing": "Find out why judgments are missing; run again.",
+    "judge_length": "Have people label pairs, or make answers of like length.",
+    "judge_win_rate": "Read the prompts where judge and checks disagree, or add prompts to judge.",
+}
+
+
 def _unblock(gate: Gate, primary: Primary, slices: Sequence[SliceResult]) -> NextAction:
     name = gate.name
     if name == "different_systems":
@@ -184,7 +191,8 @@ def _unblock(gate: Gate, primary: Primary, slices: Sequence[SliceResult]) -> Nex
     if name.startswith("cheaper:"):
         return NextAction(kind="measure_costs", text="Measure price or latency on more prompts.")
     if name.startswith("judge"):
-        return NextAction(kind="fix_judge", text="Take a judge that holds its canaries and orders.")
+        text = _JUDGE.get(name, "Take a judge that holds its canaries and orders.")
+        return NextAction(kind="fix_judge", text=text)
     if name == "hard_checks":
         return NextAction(kind="run_checks", text="Get an answer to every hard check; run again.")
     if name.startswith("slice:"):

@@ -89,7 +89,8 @@ class Wording:
         """Return a slice's difference, interval and n, if it has any."""
         if of.estimate is None:
             return ""
-        return f" ({self.gap(of.estimate)}, {self.interval(of)}, n = {of.n})"
+        points = " points" if self.rates else ""
+        return f" ({self.gap(of.estimate)}{points}, {self.interval(of)}, n = {of.n})"
 
     def with_missing(self, low: float, high: float, n_missing: int) -> str:
         """Say how far the missing values could move the bounds."""

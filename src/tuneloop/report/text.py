@@ -13,7 +13,7 @@ _WIDTH = 96
 
 
 def verdict_text(decision: Mapping[str, Any] | DecisionRecord) -> str:
-    """Return verdict, reasons, primary with its interval, gates and judge as plain text.
+    """Return verdict, reasons, primary with its interval, gates, judge and what to do next.
 
     Args:
         decision: The contents of `decision.json`.
@@ -31,6 +31,7 @@ def verdict_text(decision: Mapping[str, Any] | DecisionRecord) -> str:
     order = ("failed", "unproven", "passed", "skipped")
     gates = [f"{status}: {', '.join(by_status[status])}" for status in order if status in by_status]
     lines += [_row("gates", "; ".join(gates)), _row("judge", record.judge.summary)]
+    lines += [_row("next", record.next_action.text)] if record.next_action else []
     return "\n".join(lines)
 
 

@@ -39,6 +39,8 @@ def test_a_win_by_length_alone_is_held_and_says_why():
     assert gate.status == "failed"
     assert gate.value < 0.5
     assert record.reasons[0].startswith("The judge's win rate changes sides")
+    raw = 100 * (0.5 + record.primary.estimate)
+    assert f"length makes {raw - 100 * gate.value:+.1f} points of it." in record.reasons[0]
 
 
 def test_a_win_of_its_own_passes():

@@ -248,6 +248,67 @@ def test_swapped_labels_mirror_the_numbers_and_never_promote_both(pairs):
         assert two.verdict == "REJECT"
 
 
+MIRROR = {"PROMOTE": "REJECT", "HOLD": "HOLD", "REJECT": "PROMOTE"}
+outcomes = st.sampled_from(
+    [(True, True), (False, False), (True, None), (None, False), (None, None)]
+)
+
+
+@fewer
+@given(
+    st.integers(0, 40), st.integers(0, 40), st.lists(outcomes, max_size=12),
+    st.sampled_from([0.0, 0.05, 1.0]),
+)  # fmt: skip
+def test_swapped_systems_swap_the_verdict_whatever_is_missing(won, lost, rest, cap):
+    pairs = [(False, True)] * won + [(True, False)] * lost + rest or [(True, True)]
+    one = verdict(evidence(pairs), max_missing_fraction=cap)
+    two = verdict(evidence([(b, a) for a, b in pairs]), max_missing_fraction=cap)
+    assert two.verdict == MIRROR[one.verdict]
+
+
+@fewer
+@given(
+    st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.8, 1.0]), min_size=8, max_size=20),
+    st.integers(0, 3), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_swapped_systems_swap_what_a_deciding_judge_says(shares, missing, holds, turns):
+    def scores(swap):
+        found = {}
+        for i, share in enumerate(shares * 3):
+            pair = (share, 1 - share) if turns else (share, share)
+            found[i] = (1 - pair[1], 1 - pair[0]) if swap else pair
+        return found | dict.fromkeys(range(missing), (None, None))
+
+    one, two = (
+        judged(metric="judge", scores=scores(swap), canaries=[{"name": "null", "passed": holds}])
+        for swap in (False, True)
+    )
+    assert two.verdict == MIRROR[one.verdict]
+
+
+def test_nobody_is_rejected_by_what_is_left_when_too_much_is_missing():
+    pairs = [(True, False)] * 60 + [(True, None)] * 40
+    assert verdict(evidence(pairs), max_missing_fraction=1).verdict == "REJECT"
+    record = verdict(evidence(pairs))
+    assert record.verdict == "HOLD"
+    assert "40 of 100 prompts lack an answer" in record.reasons[0]
+    assert record.next_action.kind == "fix_answers"
+    assert verdict(evidence(pairs, hard=[False])).verdict == "REJECT"  # a rule that was broken was
+
+
+def test_several_candidates_share_the_level():
+    pairs = [(False, True)] * 14 + [(True, False)] * 4 + [(True, True)] * 40  # p = 0.015
+    alone, of_five = verdict(evidence(pairs)), verdict(evidence(pairs), n_candidates=5)
+    assert (alone.verdict, of_five.verdict) == ("PROMOTE", "HOLD")
+    assert alone.primary.p_value == of_five.primary.p_value
+    assert of_five.primary.confidence == pytest.approx(1 - 2 * 0.05 / 5)
+    assert of_five.n_candidates == 5
+    assert "p at most 0.01" in of_five.reasons[0]
+    assert of_five.model_dump() == verdict(evidence(pairs), alpha=0.01).model_copy(
+        update={"n_candidates": 5}
+    ).model_dump()  # fmt: skip
+
+
 @fewer
 @given(st.lists(bits, min_size=2, max_size=40), st.integers(1, 5), st.data())
 def test_duplicated_rows_in_a_family_change_nothing(pairs, copies, data):
