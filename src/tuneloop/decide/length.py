@@ -47,8 +47,8 @@ def gate_length(evidence: Evidence, how: Resampling) -> list[Gate]:
     detail = (
         f"{said} once length is held equal: raw {100 * raw:.1f} %, length-controlled"
         f" {100 * found.win_rate:.1f} % ({100 * (1 - 2 * how.alpha):g} % interval"
-        f" {100 * found.ci_low:.1f} to {100 * found.ci_high:.1f}) on {found.n} prompts; length makes"
-        f" {by_length} points of it."
+        f" {100 * found.ci_low:.1f} to {100 * found.ci_high:.1f}) on {found.n} prompts;"
+        f" length makes {by_length} points of it."
     )
     if turned and found.ci_low <= 0.5 <= found.ci_high:
         detail += " The interval has both sides: labels by people would tell which."
