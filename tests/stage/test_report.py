@@ -12,6 +12,9 @@ from reports import run_inputs, write_report
 
 from tuneloop.artefacts.store import Store
 from tuneloop.config.decide import DecideConfig
+from tuneloop.evaluate.canaries import EQUAL, WORSE
+from tuneloop.evaluate.certificate import Item
+from tuneloop.report.words import ITEMS
 
 PROTECTED = DecideConfig(protected_slices=["safety", "intent:refund"], n_bootstrap=500)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -142,3 +145,49 @@ def test_a_hold_says_what_stands_in_the_way_and_what_to_do_next(tmp_path):
     html = write_report(inputs, tmp_path / "page").files["report.html"].read_text()
     for part in ("What stands in the way", "What to do next:", "Add about", "What answers cost"):
         assert part in html
+    top = " ".join("".join(Tags(html[: html.index('id="gates"')]).text).split())
+    for part in (
+        "Not proven better",
+        "would settle a difference of this size",
+        "moment of the verdict",
+    ):
+        assert part in top
+    in_the_way = top[top.index("What stands in the way") : top.index("What to do next")]
+    assert "Both systems answered" not in in_the_way
+    assert "Both systems answered" in top[top.index("What else is known") :]
+
+
+def test_the_certificate_is_shown_item_by_item_and_every_item_is_explained(tmp_path):
+    items = [
+        Item("null", "failed", 0.47, 0.35, "at most", 9, 1, 0.31, 0.62).row(),
+        Item("kappa", "unproven", None, 0.2, "at least", 0, detail="nobody labelled").row(),
+    ]
+    one = {"judge": "judge", "model": "m", "status": "failed", "items": items}
+    judge = {
+        "role": "advisory",
+        "canaries": [],
+        "certificates": [
+            {"judge": "judge", "model": "m", "status": "failed", "failed": ["null"], "unproven": []}
+        ],
+    }
+    made = evidence([(False, True)] * 20, judge=judge, scores={0: (0.5, 0.5)})
+    inputs = run_inputs(
+        Store(str(tmp_path / "store")), tmp_path / "in", made, certificate={"judges": [one]}
+    )
+    html = write_report(inputs, tmp_path / "page").files["report.html"].read_text()
+    text = " ".join(" ".join(Tags(html).text).split())
+    assert "null failed 0.47 0.31 to 0.62 at most 0.35 9 1 score of an empty phrase" in text
+    assert "kappa unproven – – at least 0.2 0 0" in text
+    assert "nobody labelled" in text
+    assert {*EQUAL, *WORSE} <= set(ITEMS)
+
+
+def test_a_promote_that_waits_says_for_whom(tmp_path):
+    policy = {"name": "two", "approvals": {"n": 2},
+              "freeze": [{"weekdays": ["sat"], "reason": "weekend"}]}  # fmt: skip
+    made = evidence([(False, True)] * 40)
+    inputs = run_inputs(Store(str(tmp_path / "s")), tmp_path / "in", made, policy=policy)
+    html = write_report(inputs, tmp_path / "page").files["report.html"].read_text()
+    text = " ".join("".join(Tags(html).text).split())
+    assert "once 2 different persons said yes, outside of freezes (weekend)." in text
+    assert "Have 2 different persons approve it (`tuneloop approve`)." in text

@@ -140,11 +140,14 @@ def commit(store, cls, kind, files, **fields):
     return cls(stored.manifest, store)
 
 
-def commit_evaluation(store, folder, made, **fields):
-    """Commit evidence as an evaluation artefact."""
+def commit_evaluation(store, folder, made, *, certificate=None, **fields):
+    """Commit evidence, and the judges' certificate if there is one, as an evaluation artefact."""
     n = len(made.evaluation["prompts"])
     counts = Counts(n_in=n, n_out=n)
     files = write_tables(made, folder)
+    if certificate:
+        files["certificate.json"] = folder / "certificate.json"
+        files["certificate.json"].write_text(json.dumps(certificate))
     return commit(store, Evaluation, "evaluate", files, counts=counts, **fields)
 
 

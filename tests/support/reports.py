@@ -15,7 +15,9 @@ from tuneloop.artefacts.stage import (
     StageContext,
 )
 from tuneloop.config.decide import DecideConfig, ReportConfig
+from tuneloop.config.policy import PolicyConfig
 from tuneloop.decide.stage import decide
+from tuneloop.decide.terms import Terms
 from tuneloop.report.stage import ReportInputs, report
 from tuneloop.runtime.progress import SilentProgress
 
@@ -48,7 +50,10 @@ EXAMPLES = {
 }  # fmt: skip
 
 
-def run_inputs(store, folder, made, config=None, *, curated=CURATED, examples=EXAMPLES):
+def run_inputs(
+    store, folder, made, config=None, *, curated=CURATED, examples=EXAMPLES, certificate=None,
+    policy=None,
+):  # fmt: skip
     """Commit a whole run around the evidence `made`; return what its report is made of."""
     folder.mkdir(parents=True, exist_ok=True)
     lake = _commit_json(
@@ -78,8 +83,10 @@ def run_inputs(store, folder, made, config=None, *, curated=CURATED, examples=EX
         )  # fmt: skip
         adapters.append((name, start))
     parents = [_of("adapter", start), Parent(role="base", kind="model", digest="b" * 64)]
-    evaluation = commit_evaluation(store, folder, made, parents=parents)
-    output = decide(evaluation, config or DecideConfig(n_bootstrap=1000), _context(folder))
+    evaluation = commit_evaluation(store, folder, made, parents=parents, certificate=certificate)
+    terms = Terms(policy=PolicyConfig.model_validate(policy)) if policy else None
+    config = config or DecideConfig(n_bootstrap=1000)
+    output = decide(evaluation, config, _context(folder), terms=terms)
     decision = commit(
         store, Decision, "decide", output.files, counts=output.counts,
         parents=[_of("evaluation", evaluation)], config={"alpha": 0.05},

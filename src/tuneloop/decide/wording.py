@@ -46,9 +46,10 @@ class Wording:
     def unproven(self, primary: Primary) -> str:
         """Say that nothing is proven, and what it would take."""
         above = self.gap(primary.min_improvement) if primary.min_improvement else "0"
+        alpha = (1 - primary.confidence) / 2
         text = (
             f"Not proven better: {self.evidence(primary)}, {self.p(primary.p_value)}; "
-            f"the lower bound must be above {above} and p at most {(1 - primary.confidence) / 2:g}."
+            f"the lower bound must be above {above} and p at most {alpha:.3g}."
         )
         if primary.n_needed and primary.n_needed > primary.n:
             text += (
@@ -83,7 +84,9 @@ class Wording:
 
     def interval(self, of: Measured) -> str:
         """Return the interval of the difference with its level."""
-        return f"{100 * of.confidence:g} % interval {self.gap(of.ci_low)} to {self.gap(of.ci_high)}"
+        return (
+            f"{100 * of.confidence:.4g} % interval {self.gap(of.ci_low)} to {self.gap(of.ci_high)}"
+        )
 
     def slice_evidence(self, of: Measured) -> str:
         """Return a slice's difference, interval and n, if it has any."""

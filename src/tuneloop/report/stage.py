@@ -64,7 +64,7 @@ def report(
 def _gather(stages: Sequence[tuple[str, str, Artefact]], config: ReportConfig) -> dict[str, Any]:
     """Return everything the templates name."""
     from tuneloop.artefacts.decision import DecisionRecord
-    from tuneloop.report import view
+    from tuneloop.report import view, words
 
     by_name = {name: artefact for name, _, artefact in stages}
     evaluation, decision = by_name["evaluate"], by_name["decide"]
@@ -72,9 +72,15 @@ def _gather(stages: Sequence[tuple[str, str, Artefact]], config: ReportConfig) -
     rows = {name: _rows(evaluation, name) for name in ("answers", "checks", "judgments")}
     trained = [(n, a) for n, a in by_name.items() if n in ("sft", "dpo", "kto")]
     prompts = evaluation.json("evaluation.json")["prompts"]
+    binding, beside = view.split_reasons(record)
     return {
         "d": record,
         "p": record.primary,
+        "binding": binding,
+        "beside": beside,
+        "certificates": _json(evaluation, "certificate.json").get("judges") or [],
+        "item_words": words.ITEMS,
+        "glossary": words.GLOSSARY,
         "forest": view.forest(record),
         "funnel": view.funnel(stages),
         "lake": _json(by_name.get("lake"), "lake.json"),

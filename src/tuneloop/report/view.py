@@ -15,6 +15,15 @@ MAX_CHARS = 6_000
 SIDES = ("champion", "candidate")
 
 
+def split_reasons(record: DecisionRecord) -> tuple[list[str], list[str]]:
+    """Return the reasons that made the verdict, and what else is known."""
+    if record.verdict == "PROMOTE":
+        return record.reasons[:1], record.reasons[1:]
+    open_ = {gate.detail for gate in record.gates if gate.status in ("failed", "unproven")}
+    binding = [r for i, r in enumerate(record.reasons) if i == 0 or r in open_]
+    return binding, [r for r in record.reasons if r not in binding]
+
+
 def forest(record: DecisionRecord) -> dict[str, Any]:
     """Return the primary and every slice on one axis, protected slices first."""
     margins = [s.margin for s in record.slices if s.margin is not None]
