@@ -18,6 +18,7 @@ from tuneloop.cli_erase import erase
 from tuneloop.cli_export import export
 from tuneloop.cli_golden import golden_app
 from tuneloop.cli_ingest import ingest
+from tuneloop.cli_label import label
 from tuneloop.cli_look import lineage, registry_app, status
 from tuneloop.cli_merge import merge
 from tuneloop.cli_options import ConfigOption, ForceOption, JsonOption, SetOption
@@ -45,6 +46,7 @@ app.command()(diff)
 app.command()(cohorts)
 app.command()(evaluate)
 app.command()(decide)
+app.command()(label)
 app.command()(approve)
 app.command()(bundle)
 app.command()(replay)

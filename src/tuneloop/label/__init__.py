@@ -1,0 +1,1 @@
+"""People's labels: which pairs to ask about, asking, and what was said."""
