@@ -276,19 +276,26 @@ class Pipeline(Stages):
     def decide(self) -> kinds.Decision:
         """The verdict."""
         from tuneloop.decide.stage import decide
-        from tuneloop.decide.terms import open_terms
+        from tuneloop.decide.terms import labels_digest, open_terms
+        from tuneloop.label.plan import labels_of
 
         config, policy = self.config.decide, self.policy
         parents = [parent("evaluation", self.evaluate), self._scope_parent()]
         if policy:
             digest = digest_json(policy.model_dump(mode="json"))
             parents.append(Parent(role="policy", kind="policy", digest=digest))
+        labels = labels_of(self.store, self.evaluate)
+        if labels:
+            digest = str(labels_digest(labels))
+            parents.append(Parent(role="labels", kind="labels", digest=digest))
         config = config.model_copy(update={"policy": None})  # what it says is a parent
 
         def work(context: StageContext) -> StageOutput:
             champion, candidate = self.champion.spec.digest, self.candidate.spec.digest
             asked = (self.golden.digest, champion, candidate)
-            terms = open_terms(self.config, self.store, asked, policy=policy, author=author())
+            terms = open_terms(
+                self.config, self.store, asked, policy=policy, author=author(), labels=labels
+            )
             return decide(self.evaluate, config, context, terms=terms)
 
         return self._stage("decide", kinds.Decision, parents, config, work)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tuneloop.artefacts.labels import HumanLabels
 from tuneloop.artefacts.metrics import MetricSpec
 
 DECISION_VERSION = 1
@@ -137,6 +138,49 @@ class JudgeReading(_Record):
     evaluation: dict[str, Any] = Field(default_factory=dict)
 
 
+class PeopleSlice(_Record):
+    """People's win rate on one slice, minus one half; null where no pair of it has a label."""
+
+    name: str
+    n_pairs: int
+    n_labels: int
+    estimate: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+
+
+class PeopleReading(_Record):
+    """What people said, and the win rate over all pairs that labels and judge give together.
+
+    `estimate` is that win rate minus one half (PPI++), its interval at `confidence`;
+    `lower_bound` and `upper_bound` are the one-sided bounds with every pair that lacks an answer
+    counted against, then for, the candidate. `more_labels` (on `on_slice`, where one stands out)
+    would resolve a difference of this size; null: none would, or none are needed.
+    """
+
+    decides: bool
+    summary: str
+    n_pairs: int = 0
+    n_labels: int = 0
+    n_people: int = 0
+    n_skipped: int = 0
+    n_missing: int = 0
+    estimate: float | None = None
+    standard_error: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    lower_bound: float | None = None
+    upper_bound: float | None = None
+    confidence: float
+    judge_weight: float | None = None
+    correlation: float | None = None
+    agreement: dict[str, float | int | None] | None = None
+    more_labels: int | None = None
+    on_slice: str | None = None
+    slices: list[PeopleSlice] = Field(default_factory=list)
+    labels: HumanLabels | None = None
+
+
 class Outcomes(_Record):
     """Prompt ids by who did better on the primary, the largest difference first."""
 
@@ -201,7 +245,7 @@ class NextAction(_Record):
 
     kind: Literal[
         "promote", "approve", "add_prompts", "fix_answers", "fix_judge", "rotate_golden",
-        "measure_costs", "run_checks", "name_another", "stop",
+        "measure_costs", "run_checks", "name_another", "label_pairs", "stop",
     ]  # fmt: skip
     text: str
     n: int | None = None
@@ -248,3 +292,4 @@ class DecisionRecord(_Record):
     error_budget: ErrorBudget | None = None
     expiry: Expiry | None = None
     next_action: NextAction | None = None
+    people: PeopleReading | None = None

@@ -25,11 +25,12 @@ class Question(BaseModel):
     objective: str
     margin: float
     alpha: float
+    labels: str | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all of it."""
-        return digest_json(self.model_dump(mode="json"))
+        """SHA-256 over all of it; a question without labels is what it was before there were."""
+        return digest_json(self.model_dump(mode="json", exclude_none=True))
 
 
 class Entry(BaseModel):

@@ -11,7 +11,7 @@ from tuneloop.artefacts.decision import GateStatus, Verdict
 from tuneloop.compare.conditions import Condition, instrument, people_decide, percent
 from tuneloop.compare.measure import Evidence, PeopleRate, Rate
 from tuneloop.config.compare import CompareConfig
-from tuneloop.statistics.power import POWER, labels_needed, minimum_effect, units_needed
+from tuneloop.statistics.power import POWER, minimum_effect, units_needed
 
 SliceVerdict = Literal["non_inferior", "worse", "unproven"]
 _STATUS: dict[SliceVerdict, GateStatus] = {
@@ -130,9 +130,6 @@ def _by_people(people: PeopleRate, config: CompareConfig, alpha: float) -> Prima
     distance = estimate - config.min_improvement
     spread = found.standard_error**2 * found.n_labels  # of one label beside this judge
     needed = units_needed(spread, distance, alpha)
-    r = found.correlation or 0.0
-    alone = spread / max(1 - r * r * (1 - found.n_labels / n), 1e-9)
-    effective = units_needed(alone, distance, alpha)
     return Primary(
         by="people and judge",
         estimate=estimate,
@@ -142,7 +139,7 @@ def _by_people(people: PeopleRate, config: CompareConfig, alpha: float) -> Prima
         p_below=0.0,
         mde=minimum_effect(spread, found.n_labels, alpha),
         n_needed=None if needed is None else math.ceil(needed * n / found.n_labels),
-        labels_needed=None if effective is None else labels_needed(effective, n, r),
+        labels_needed=found.needed(distance, n),
     )
 
 

@@ -20,11 +20,6 @@ class CompareConfig(DecideConfig):
     """Level of the two-sided intervals that are shown; the gate uses `alpha`."""
     min_consistency: float = Field(default=0.6, ge=0, le=1)
     """Below this share of prompts judged alike in both orders: HOLD. A coin reaches 0.5."""
-    min_labels: int = Field(default=30, ge=2)
-    """From this many prompts with a human label on, the corrected win rate decides."""
-    min_kappa: float = Field(default=0.2, ge=-1, le=1)
-    """A judge whose agreement with people is proven to be below this decides nothing: HOLD, unless
-    there are labels enough to decide without it."""
     length_ratio: float = Field(default=1.2, ge=1)
     """Pairs count as of one length where the longer answer has at most this many times the
     characters of the shorter."""

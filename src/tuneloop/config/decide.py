@@ -37,6 +37,12 @@ class DecideConfig(Section):
     judge_margin: float = Field(default=0.0, ge=0, lt=0.5)
     """How far below one half the lower bound of a deciding judge's win rate may lie where the
     judge is not the metric; 0: the judge, too, must find the candidate better."""
+    min_labels: int = Field(default=30, ge=2)
+    """From this many prompts with a human label on, the win rate corrected by them (PPI++) decides
+    in the place of the judge's."""
+    min_kappa: float = Field(default=0.2, ge=-1, le=1)
+    """A judge whose agreement with people is proven to be below this decides nothing: HOLD, unless
+    there are labels enough to decide without it."""
     n_bootstrap: int = Field(default=10_000, ge=100)
     """Resamples of the bootstrap and of the permutation test, for graded metrics, the judge
     and families."""

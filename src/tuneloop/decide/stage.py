@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         DecisionRecord,
         Gate,
         JudgeReading,
+        PeopleReading,
         Primary,
         SliceResult,
         SystemRef,
@@ -77,6 +78,8 @@ def weigh(
     from tuneloop.decide.judge import read_judge
     from tuneloop.decide.measure import measure, measure_slices, rank_outcomes, state_primary
     from tuneloop.decide.outcomes import values_of
+    from tuneloop.decide.people import read_people
+    from tuneloop.decide.people_gates import put_right, slices_put_right
     from tuneloop.statistics.resampling import Resampling
 
     terms = terms or t.Terms()
@@ -89,9 +92,12 @@ def weigh(
     primary = state_primary(measured, {p: units[p] for p in pairs}, o.limit_of(config))
     slices = measure_slices(pairs, evidence.prompts, units, config, how)
     judge = read_judge(evidence.evaluation.get("judge") or {}, evidence.judgments, units, how)
+    people = read_people(evidence, terms.labels, config)
+    primary = put_right(primary, people, config)
+    slices = slices_put_right(slices, people, config)
     spending = {side: c.read_spending(evidence, side) for side in c.SIDES}
     costs = {side: c.state_costs(of, config.alpha) for side, of in spending.items()}
-    found = _Found(measured=measured, primary=primary, slices=slices, judge=judge)
+    found = _Found(measured, primary, slices, judge, people)
     cheaper = c.gate_cheaper(**spending, units=units, config=config)
     gates = _gates(evidence, found, config, terms, cheaper, how)
     hard = terms.policy.hard_gates if terms.policy else []
@@ -115,7 +121,8 @@ def weigh(
         policy=t.policy_record(terms.policy),
         error_budget=terms.budget,
         expiry=t.expiry(config),
-        next_action=t.next_action(verdict, binding, primary, slices, terms.policy),
+        next_action=t.next_action(verdict, binding, primary, slices, terms.policy, people),
+        people=people,
     )
 
 
@@ -127,6 +134,7 @@ class _Found:
     primary: Primary
     slices: Sequence[SliceResult]
     judge: JudgeReading
+    people: PeopleReading | None
 
 
 def _gates(
@@ -140,6 +148,7 @@ def _gates(
     """Return every condition of the promotion, in the order in which they bind."""
     from tuneloop.decide import gates as g
     from tuneloop.decide import objective as o
+    from tuneloop.decide import people_gates as p
     from tuneloop.decide import terms as t
     from tuneloop.decide.judge_gates import gate_judge
     from tuneloop.decide.length import gate_length
@@ -148,16 +157,22 @@ def _gates(
     better = config.objective == "better"
     champion, candidate = (_system(evidence, side) for side in ("champion", "candidate"))
     gate_primary = g.gate_primary if better else o.gate_not_worse
+    if found.people and found.people.decides and config.metric == "judge":
+        primary = p.gate_primary_by_people(found.primary, found.people, config)
+    else:
+        primary = gate_primary(found.measured, found.primary, config)
     gates = [
         g.gate_systems(champion.digest, candidate.digest),
         *t.gate_budget(terms.budget),
         g.gate_missing(evidence, config),
-        gate_primary(found.measured, found.primary, config),
+        primary,
         *([] if better else cheaper),
         *g.gate_slices(found.slices, Wording.of(found.primary)),
         g.gate_hard_checks(evidence, config),
-        *gate_judge(found.judge, config),
-        *gate_length(evidence, how),
+        *p.excuse_judge(
+            [*gate_judge(found.judge, config), *gate_length(evidence, how)], found.people
+        ),
+        *p.gate_people(found.people, config),
     ]
     hard = terms.policy.hard_gates if terms.policy else []
     return o.name_metrics(t.harden(gates, hard), config.metric)
@@ -181,7 +196,7 @@ def conclude(
     by_name = {gate.name: gate for gate in gates}
     same = by_name["different_systems"].status != "passed"
     instrument = [gate for gate in gates if _is_instrument(gate, judged)]
-    broken = any(gate.status != "passed" for gate in instrument)
+    broken = any(gate.status in ("failed", "unproven") for gate in instrument)
     rejecting = [g for g in gates if g.status == "failed" and _rejects(g, hard, broken)]
     open_ = [gate for gate in gates if gate.status in ("failed", "unproven")]
     spoken = [g.detail for g in sorted(gates, key=_telling) if g.status in ("passed", "skipped")]

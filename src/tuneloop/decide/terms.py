@@ -12,10 +12,13 @@ from tuneloop.artefacts.decision import (
     Expiry,
     Gate,
     NextAction,
+    PeopleReading,
     Primary,
     SliceResult,
     Verdict,
 )
+from tuneloop.artefacts.digest import digest_json
+from tuneloop.artefacts.labels import HumanLabels
 from tuneloop.artefacts.ledger import Question, spend
 from tuneloop.artefacts.store import Store
 from tuneloop.config.decide import DecideConfig
@@ -32,12 +35,14 @@ class Terms:
     budget: ErrorBudget | None = None
     scope: Mapping[str, str] = field(default_factory=dict)
     author: str | None = None
+    labels: HumanLabels | None = None
 
     @classmethod
     def of(cls, record: DecisionRecord) -> Terms:
         """Return the terms a recorded decision was made under."""
         policy = PolicyConfig.model_validate(record.policy) if record.policy else None
-        return cls(policy=policy, budget=record.error_budget, scope=record.scope)
+        labels = record.people.labels if record.people else None
+        return cls(policy=policy, budget=record.error_budget, scope=record.scope, labels=labels)
 
 
 def open_terms(
@@ -47,6 +52,7 @@ def open_terms(
     *,
     policy: PolicyConfig | None,
     author: str | None,
+    labels: HumanLabels | None = None,
 ) -> Terms:
     """Return the terms of a run's decision; its question is entered in the ledger.
 
@@ -56,12 +62,14 @@ def open_terms(
         asked: Digests of the golden set, the champion and the candidate.
         policy: The run's policy.
         author: Who runs it.
+        labels: What people said. With other labels it is another question: whoever looks again
+            after each batch looks more than once.
     """
     golden, champion, candidate = asked
     c = config.decide
     question = Question(
         golden=golden, champion=champion, candidate=candidate, metric=c.metric,
-        objective=c.objective, margin=c.limit, alpha=c.level,
+        objective=c.objective, margin=c.limit, alpha=c.level, labels=labels_digest(labels),
     )  # fmt: skip
     spent = spend(store, question)
     budget = ErrorBudget(
@@ -72,7 +80,12 @@ def open_terms(
         total=policy.error_budget.total if policy and policy.error_budget else None,
     )
     scope = {"tenant": config.tenant, "task": config.task, "env": config.env}
-    return Terms(policy=policy, budget=budget, scope=scope, author=author)
+    return Terms(policy=policy, budget=budget, scope=scope, author=author, labels=labels)
+
+
+def labels_digest(labels: HumanLabels | None) -> str | None:
+    """Return what tells a set of labels from another, or None where there is none."""
+    return digest_json(labels.model_dump(mode="json")) if labels else None
 
 
 def effective(config: DecideConfig, policy: PolicyConfig | None) -> DecideConfig:
@@ -157,7 +170,7 @@ def expiry(config: DecideConfig) -> Expiry:
 
 def next_action(
     verdict: Verdict, binding: Gate | None, primary: Primary, slices: Sequence[SliceResult],
-    policy: PolicyConfig | None,
+    policy: PolicyConfig | None, people: PeopleReading | None = None,
 ) -> NextAction:  # fmt: skip
     """Return what to do next, by the gate that binds."""
     if verdict == "PROMOTE":
@@ -170,7 +183,20 @@ def next_action(
         return NextAction(kind="promote", text="The alias moves; keep the champion to go back to.")
     if verdict == "REJECT" or binding is None:
         return NextAction(kind="stop", text="Look at the prompts it lost; train or prompt anew.")
-    return _unblock(binding, primary, slices)
+    return _by_labels(binding, people) or _unblock(binding, primary, slices)
+
+
+def _by_labels(gate: Gate, people: PeopleReading | None) -> NextAction | None:
+    """Return how many labels would settle it, where people decide or the judge cannot."""
+    about_judge = gate.name.startswith("judge") or gate.name == "human_labels"
+    primary = gate.name == "primary" and people is not None and people.decides
+    if people is None or not people.more_labels or not (about_judge or primary):
+        return None
+    n, where = people.more_labels, people.on_slice
+    text = f"Label {n} more pairs{f' of the slice {where!r}' if where else ''} (`tuneloop label`)"
+    if about_judge and not people.decides:
+        text += ": then people decide, whatever the judge's faults. Or take a judge that holds"
+    return NextAction(kind="label_pairs", n=n, slice=where, text=f"{text}.")
 
 
 _JUDGE = {

@@ -31,7 +31,12 @@ def verdict_classes(share: Floats) -> Codes:
 
 
 def agreement(
-    judge: Codes, human: Codes, codes: Codes | None = None, *, alpha: float = 0.025
+    judge: Codes,
+    human: Codes,
+    codes: Codes | None = None,
+    *,
+    weights: Floats | None = None,
+    alpha: float = 0.025,
 ) -> Agreement:
     """Return accuracy and Cohen's kappa with intervals at 1 - 2 alpha.
 
@@ -45,13 +50,16 @@ def agreement(
         judge: Classes 0 to k - 1, shape (n,), n at least 1.
         human: The same judgments.
         codes: The cluster of each judgment; None: each is its own.
+        weights: Inverse chances of having been drawn, where those were unequal.
         alpha: One-sided level.
     """
     n, k = len(judge), int(max(judge.max(), human.max())) + 1
-    table = np.bincount(judge * k + human, minlength=k * k).reshape(k, k) / n
+    w = np.ones(n) if weights is None else weights
+    table = np.bincount(judge * k + human, weights=w, minlength=k * k).reshape(k, k) / w.sum()
     rows, columns = table.sum(axis=1), table.sum(axis=0)
     accuracy, chance = float(np.trace(table)), float(rows @ columns)
-    low, high = wilson(accuracy * n, n, alpha)
+    worth = float(w.sum() ** 2 / np.sum(w**2))  # n, where all weigh alike
+    low, high = wilson(min(accuracy, 1.0) * worth, worth, alpha)
     if chance >= 1 - 1e-12:
         return Agreement(n, accuracy, low, high, None, None, None)
     kappa = (accuracy - chance) / (1 - chance)
@@ -60,11 +68,10 @@ def agreement(
     influence = (same - accuracy) / (1 - chance) - (1 - accuracy) / (1 - chance) ** 2 * (
         margins - 2 * chance
     )
-    half = normal_quantile(1 - alpha) * _error_of_mean(influence, codes)
+    half = normal_quantile(1 - alpha) * _error_of_sum(w / w.sum() * influence, codes)
     return Agreement(n, accuracy, low, high, kappa, max(-1.0, kappa - half), min(1.0, kappa + half))
 
 
-def _error_of_mean(influence: Floats, codes: Codes | None) -> float:
-    n = len(influence)
+def _error_of_sum(influence: Floats, codes: Codes | None) -> float:
     total = influence if codes is None else np.bincount(codes, weights=influence)
-    return math.sqrt(float(np.sum(total**2))) / n
+    return math.sqrt(float(np.sum(total**2)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuneloop.statistics.power import labels_needed, units_needed
 from tuneloop.statistics.quantiles import student_quantile
 from tuneloop.statistics.rates import wilson
 from tuneloop.statistics.resampling import Codes, Floats
@@ -56,6 +57,18 @@ class Corrected:
             max(0.0, self.estimate - (t - lean) * error),
             min(1.0, self.estimate + (t + lean) * error),
         )
+
+    def needed(self, distance: float, n_prompts: int) -> int | None:
+        """Return how many labels in all would show a difference `distance` from its limit.
+
+        None where the estimate lies on the wrong side of it, or not even a label on every prompt
+        would do.
+        """
+        spread = self.standard_error**2 * self.n_labels  # of one label beside this judge
+        r = self.correlation or 0.0
+        alone = spread / max(1 - r * r * (1 - self.n_labels / n_prompts), 1e-9)
+        effective = units_needed(alone, distance, self.alpha)
+        return None if effective is None else labels_needed(effective, n_prompts, r)
 
 
 def corrected_rate(

@@ -40,7 +40,7 @@ def tango_interval(wins: int, losses: int, n: int, alpha: float) -> tuple[float,
     return low, high
 
 
-def wilson(successes: float, n: int, alpha: float) -> tuple[float, float]:
+def wilson(successes: float, n: float, alpha: float) -> tuple[float, float]:
     """Return Wilson's score interval of a rate at 1 - 2 alpha; (0, 1) where n is 0.
 
     Source: Wilson 1927, Journal of the American Statistical Association 22:209-212.
