@@ -1,4 +1,4 @@
-"""Labels of people in the decision: they correct the judge, and the verdict says what is missing."""
+"""Labels of people in the decision: they correct the judge; the verdict says what is missing."""
 
 import numpy as np
 import pytest
