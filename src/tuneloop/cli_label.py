@@ -22,47 +22,62 @@ if TYPE_CHECKING:
 N_PAIRS = 40
 
 
+WhatArgument = Annotated[
+    str | None, typer.Argument(help="An evaluation, a decision.json, a digest, an alias.")
+]
+JudgmentsOption = Annotated[
+    str | None, typer.Option("--judgments", help="Instead, judgments as `compare` reads them.")
+]
+TextsOption = Annotated[
+    Path | None, typer.Option("--texts", help="Their prompts and answers, if not in the rows.")
+]
+ComparisonOption = Annotated[
+    str | None, typer.Option("--comparison", help="Which one, where the file holds several.")
+]
+PersonOption = Annotated[str | None, typer.Option("--as", help="Who labels; kept.")]
+NumberOption = Annotated[
+    int | None, typer.Option("--n", min=1, help="How many pairs; default what is needed, or 40.")
+]
+SliceOption = Annotated[
+    str | None, typer.Option("--slice", help="Only pairs of this protected slice.")
+]
+ProtectOption = Annotated[
+    list[str] | None, typer.Option("--protect", help="A slice that must be labelled, too.")
+]
+SecondOption = Annotated[
+    bool, typer.Option("--second-opinion", help="Pairs that others labelled, not new ones.")
+]
+ExportOption = Annotated[
+    Path | None, typer.Option("--export", help="Write pairs: .jsonl, .csv, .json (tasks).")
+]
+ImportOption = Annotated[
+    Path | None, typer.Option("--import", help="Read labels from such a file.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Write the judgments with their human labels.")
+]
+LabelledOption = Annotated[
+    Path | None, typer.Option("--labelled", help="Write labelled pairs for the certificate.")
+]
+SeedOption = Annotated[int, typer.Option(help="Of the order, where none is kept yet.")]
+
+
 def label(  # noqa: PLR0913 - each is an option of the command
-    what: Annotated[
-        str | None, typer.Argument(help="An evaluation, a decision.json, a digest, an alias.")
-    ] = None,
+    what: WhatArgument = None,
     *,
-    judgments: Annotated[
-        str | None, typer.Option("--judgments", help="Instead, judgments as `compare` reads them.")
-    ] = None,
-    texts: Annotated[
-        Path | None, typer.Option("--texts", help="Their prompts and answers, if not in the rows.")
-    ] = None,
-    comparison: Annotated[
-        str | None, typer.Option("--comparison", help="Which one, where the file holds several.")
-    ] = None,
-    person: Annotated[str | None, typer.Option("--as", help="Who labels; kept.")] = None,
-    n: Annotated[
-        int | None,
-        typer.Option("--n", min=1, help="How many pairs; default what is needed, or 40."),
-    ] = None,
-    slice_: Annotated[
-        str | None, typer.Option("--slice", help="Only pairs of this protected slice.")
-    ] = None,
-    protect: Annotated[
-        list[str] | None, typer.Option("--protect", help="A slice that must be labelled, too.")
-    ] = None,
-    second: Annotated[
-        bool, typer.Option("--second-opinion", help="Pairs that others labelled, not new ones.")
-    ] = False,
-    export: Annotated[
-        Path | None, typer.Option("--export", help="Write pairs: .jsonl, .csv, .json (tasks).")
-    ] = None,
-    import_: Annotated[
-        Path | None, typer.Option("--import", help="Read labels from such a file.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write the judgments with their human labels.")
-    ] = None,
-    labelled: Annotated[
-        Path | None, typer.Option("--labelled", help="Write labelled pairs for the certificate.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the order, where none is kept yet.")] = 0,
+    judgments: JudgmentsOption = None,
+    texts: TextsOption = None,
+    comparison: ComparisonOption = None,
+    person: PersonOption = None,
+    n: NumberOption = None,
+    slice_: SliceOption = None,
+    protect: ProtectOption = None,
+    second: SecondOption = False,
+    export: ExportOption = None,
+    import_: ImportOption = None,
+    out: OutOption = None,
+    labelled: LabelledOption = None,
+    seed: SeedOption = 0,
     store: StoreOption = ".tuneloop",
     json: JsonOption = False,
 ) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Verdict,
     )
     from tuneloop.decide.measure import Measurement
-    from tuneloop.decide.outcomes import Evidence
+    from tuneloop.decide.outcomes import Evidence, Pair
     from tuneloop.decide.terms import Terms
     from tuneloop.statistics.resampling import Resampling
 
@@ -75,30 +75,20 @@ def weigh(
     from tuneloop.decide import costs as c
     from tuneloop.decide import objective as o
     from tuneloop.decide import terms as t
-    from tuneloop.decide.judge import read_judge
-    from tuneloop.decide.measure import measure, measure_slices, rank_outcomes, state_primary
+    from tuneloop.decide.measure import rank_outcomes
     from tuneloop.decide.outcomes import values_of
-    from tuneloop.decide.people import read_people
-    from tuneloop.decide.people_gates import put_right, slices_put_right
     from tuneloop.statistics.resampling import Resampling
 
     terms = terms or t.Terms()
     asked = t.effective(config, terms.policy)
     config = asked.model_copy(update={"alpha": asked.level, "n_candidates": 1})
     how = Resampling(alpha=config.alpha, n_bootstrap=config.n_bootstrap, seed=seed)
-    units = evidence.units
     pairs = values_of(evidence, config.metric)
-    measured = measure(pairs, units, how, judge=config.metric == "judge")
-    primary = state_primary(measured, {p: units[p] for p in pairs}, o.limit_of(config))
-    slices = measure_slices(pairs, evidence.prompts, units, config, how)
-    judge = read_judge(evidence.evaluation.get("judge") or {}, evidence.judgments, units, how)
-    people = read_people(evidence, terms.labels, config)
-    primary = put_right(primary, people, config)
-    slices = slices_put_right(slices, people, config)
+    found = _measure(evidence, pairs, config, terms, how)
+    primary, slices, judge, people = found.primary, found.slices, found.judge, found.people
     spending = {side: c.read_spending(evidence, side) for side in c.SIDES}
     costs = {side: c.state_costs(of, config.alpha) for side, of in spending.items()}
-    found = _Found(measured, primary, slices, judge, people)
-    cheaper = c.gate_cheaper(**spending, units=units, config=config)
+    cheaper = c.gate_cheaper(**spending, units=evidence.units, config=config)
     gates = _gates(evidence, found, config, terms, cheaper, how)
     hard = terms.policy.hard_gates if terms.policy else []
     verdict, reasons = conclude(gates, judged=config.metric == "judge", hard=hard)
@@ -135,6 +125,35 @@ class _Found:
     slices: Sequence[SliceResult]
     judge: JudgeReading
     people: PeopleReading | None
+
+
+def _measure(
+    evidence: Evidence,
+    pairs: Mapping[str, Pair],
+    config: DecideConfig,
+    terms: Terms,
+    how: Resampling,
+) -> _Found:
+    """Return every figure the gates need; people's in the judge's place where they decide."""
+    from tuneloop.decide import objective as o
+    from tuneloop.decide.judge import read_judge
+    from tuneloop.decide.measure import measure, measure_slices, state_primary
+    from tuneloop.decide.people import read_people
+    from tuneloop.decide.people_gates import put_right, slices_put_right
+
+    units = evidence.units
+    measured = measure(pairs, units, how, judge=config.metric == "judge")
+    primary = state_primary(measured, {p: units[p] for p in pairs}, o.limit_of(config))
+    slices = measure_slices(pairs, evidence.prompts, units, config, how)
+    judge = read_judge(evidence.evaluation.get("judge") or {}, evidence.judgments, units, how)
+    people = read_people(evidence, terms.labels, config)
+    return _Found(
+        measured=measured,
+        primary=put_right(primary, people, config),
+        slices=slices_put_right(slices, people, config),
+        judge=judge,
+        people=people,
+    )
 
 
 def _gates(
