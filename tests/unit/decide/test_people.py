@@ -78,7 +78,7 @@ def test_the_verdict_says_how_many_more_labels_and_where():
     # People find no difference on one half, and on the other prefer the candidate in two of three.
     truth = [(1.0 if (i // 2) % 3 else 0.0) if i % 2 else 0.5 for i in range(400)]
     slices = [["noisy"] if i % 2 else ["calm"] for i in range(400)]
-    made = judged(truth, bias=0.5, slices=slices)
+    made = judged([0.5] * 400, bias=0.5, slices=slices)
     found = decide(made, labels(truth, range(40)))
     assert found.verdict == "HOLD"
     action = found.next_action
