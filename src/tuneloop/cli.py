@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tuneloop import __version__
+from tuneloop.cli_audit import audit
 from tuneloop.cli_cohorts import cohorts
 from tuneloop.cli_compare import compare
 from tuneloop.cli_decide import decide, evaluate
@@ -47,6 +48,7 @@ app.command()(cohorts)
 app.command()(evaluate)
 app.command()(decide)
 app.command()(label)
+app.command()(audit)
 app.command()(approve)
 app.command()(bundle)
 app.command()(replay)

@@ -64,7 +64,6 @@ SeedOption = Annotated[int, typer.Option(help="Of the order, where none is kept 
 
 def label(  # noqa: PLR0913 - each is an option of the command
     what: WhatArgument = None,
-    *,
     judgments: JudgmentsOption = None,
     texts: TextsOption = None,
     comparison: ComparisonOption = None,

@@ -116,12 +116,8 @@ def plan_of(store: Store, subject: Subject, protected: Sequence[str], *, seed: i
     """Return the plan in force; the first one asked for is kept.
 
     Raises:
-        DataError: if a slice that is to be protected is no slice of these pairs.
+        DataError: if a slice that is to be protected is no slice of these pairs, or came late.
     """
-    found = find_plan(store, subject.digest)
-    if found is not None:
-        return found
-    wanted = sorted({*protected, *subject.protected})
     known = {name for pair in subject.pairs for name in pair.slices}
     if unknown := sorted(set(protected) - known):
         raise DataError(
@@ -129,6 +125,17 @@ def plan_of(store: Store, subject: Subject, protected: Sequence[str], *, seed: i
             where="--protect",
             hint=f"slices there are: {', '.join(sorted(known)) or 'none'}",
         )
+    found = find_plan(store, subject.digest)
+    if found is not None:
+        strata = {name for key in found.strata for name in key.split(" + ")}
+        if late := sorted(set(protected) - strata):
+            raise DataError(
+                f"labelling began without the slice {late[0]!r}: its order is fixed",
+                where="--protect",
+                hint="all pairs are in it all the same; label on without --protect",
+            )
+        return found
+    wanted = sorted({*protected, *subject.protected})
     return put_plan(store, make_plan(subject.pairs, wanted, seed=seed))
 
 

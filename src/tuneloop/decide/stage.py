@@ -122,7 +122,7 @@ class _Found:
 
     measured: Measurement
     primary: Primary
-    slices: Sequence[SliceResult]
+    slices: list[SliceResult]
     judge: JudgeReading
     people: PeopleReading | None
 

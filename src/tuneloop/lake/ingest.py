@@ -87,7 +87,7 @@ def ingest_file(
         if found.note:
             progress.say(f"{title} is {found.note}")
         reading = Reading(found.format, intake, title, (source or "")[:DIGEST_CHARS])
-        report = reading.take(_records(name, container, progress.advance), scratch, dead_letter)
+        report = reading.take(records_of(name, container, progress.advance), scratch, dead_letter)
         if source:
             _remember(objects, entry, dead_letter, report)
     progress.done(
@@ -151,10 +151,11 @@ def look(name: str, format: str) -> Looked:
         return Looked(container, Recognised(named(format)))
     if container.kind == "empty":
         return Looked(container, Recognised(named("native")))
-    return Looked(container, recognise(_records(name, container, lambda _: None), where=name))
+    return Looked(container, recognise(records_of(name, container, lambda _: None), where=name))
 
 
-def _records(name: str, container: Container, advance: Callable[[int], None]) -> Iterator[Item]:
+def records_of(name: str, container: Container, advance: Callable[[int], None]) -> Iterator[Item]:
+    """Yield a source's records, and why others could not be read."""
     if container.kind == "hub":
         from tuneloop.lake.tabular import read_hub
 
