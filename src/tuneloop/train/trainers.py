@@ -24,6 +24,7 @@ from tuneloop.train.fused import fuse_lora
 from tuneloop.train.guard import Guard
 from tuneloop.train.head import add_answer_head, batch_to, mixes_rows, supports_answer_head
 from tuneloop.train.meter import Meter
+from tuneloop.train.norms import fuse_norms
 from tuneloop.train.packing import Batch, pack, pad
 from tuneloop.train.rows import IGNORED
 
@@ -99,6 +100,7 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
             self.answers_only = True
         if plain and not whole:
             fuse_lora(self.model)
+            fuse_norms(self.model)
         self.why_padded = self._why_padded(base) if packing else "packing is off"
         self.packs = self.why_padded is None
 
