@@ -51,10 +51,25 @@ PACKAGES = ("torch", "transformers", "trl", "peft")
 LORA = {"r": 16, "alpha": 32}
 TRL_SIDES: dict[str, dict[str, Any]] = {
     "TRL, defaults": {},
-    "TRL, no checkpointing": {"gradient_checkpointing": False},
-    "TRL, tuned: eager attention": {"tuned": True, "attention": "eager"},
+    "TRL, whole batch at once": {"per_device_train_batch_size": "all"},
+    "TRL, no checkpointing": {
+        "gradient_checkpointing": False,
+        "per_device_train_batch_size": "all",
+    },
+    "TRL, eager attention": {
+        "gradient_checkpointing": False,
+        "attention": "eager",
+        "per_device_train_batch_size": "all",
+    },
     "TRL, tuned: SDPA": {"tuned": True, "attention": "sdpa"},
+    "TRL, tuned: eager attention": {"tuned": True, "attention": "eager"},
     "TRL, tuned: packing": {"tuned": True, "attention": "sdpa", "packing": True},
+    "TRL, tuned: packing, autocast": {
+        "tuned": True,
+        "attention": "sdpa",
+        "packing": True,
+        "bf16": True,
+    },
 }
 LEVERS: dict[str, dict[str, Any]] = {
     "padded, not packed": {"config": {"packing": False}},
@@ -64,6 +79,7 @@ LEVERS: dict[str, dict[str, Any]] = {
         "patch": ("tuneloop.train.trainers.supports_answer_head", lambda _: False)
     },
     "PEFT's LoRA layers": {"patch": ("tuneloop.train.trainers.fuse_lora", lambda _: 0)},
+    "norms in many steps": {"patch": ("tuneloop.train.trainers.fuse_norms", lambda _: 0)},
     "compiled layers": {"compiled": True},
 }
 
@@ -162,19 +178,27 @@ def compare_first_batch(ours: Any, theirs: Any) -> dict[str, float]:
     return {"loss": loss, "trl_loss": their_loss, "gradient_apart": float(apart)}
 
 
-def measure(
-    sides: dict[str, Callable[[], Any]], repeats: dict[str, int], most: int
-) -> dict[str, dict[str, float]]:
-    """Return each side's medians over its repeats, the sides taken in turns."""
+def measure(sides: dict[str, Callable[[], Any]], repeats: int, *, go_on: int | None) -> Any:
+    """Return each side's medians over its turns, the sides taken in turns.
+
+    Args:
+        sides: Each makes a trainer.
+        repeats: Turns.
+        go_on: After the first turn only ours, TRL's defaults and so many of the best others go
+            on; None: all.
+    """
     found: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-    for turn in range(most):
-        for name, make in sides.items():
-            if turn < repeats.get(name, most):
-                found[name].append(timed(make()))
-                gc.collect()
-                print(f"  {name}: {found[name][-1]['tokens_per_s']:.0f} tokens/s", flush=True)
+    left = list(sides)
+    for _ in range(repeats):
+        for name in left:
+            found[name].append(timed(sides[name]()))
+            gc.collect()
+            print(f"  {name}: {found[name][-1]['tokens_per_s']:.0f} tokens/s", flush=True)
+        others = sorted(left[2:], key=lambda name: found[name][0]["seconds"])
+        left = left if go_on is None else [*left[:2], *others[:go_on]]
     return {
         name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        | {"turns": len(runs)}
         for name, runs in found.items()
     }
 
@@ -220,9 +244,7 @@ def one_model(
     else:
         for name, settings in chosen.items():
             sides[name] = lambda settings=settings: theirs(**settings)
-    # Slow sides, and those that only look for the best TRL can do, take one turn.
-    once = {n: 1 for n in sides if n == "TRL, no checkpointing"}
-    results = measure(sides, once, options.repeats)
+    results = measure(sides, options.repeats, go_on=None if options.levers else 2)
     return {"model": base.name, "method": method, "rows": len(rows), "first_batch": equal,
             "tokens": sum(map(row_tokens, rows)), "sides": results,
             "flop_per_token": 4 * trainer.model.get_base_model().num_parameters()}  # fmt: skip
@@ -239,7 +261,8 @@ def table(found: list[dict[str, Any]], gemm: float) -> None:
             share = side["tokens_per_s"] * run["flop_per_token"] / gemm
             print(f"  {name:28s} {side['tokens_per_s']:8.0f} tokens/s, on "
                   f"{side['loss_tokens_per_s']:7.0f} loss; ours x {us / side['tokens_per_s']:5.2f};"
-                  f" share {share:.3f}; peak {side['peak_gib']:.1f} GiB")  # fmt: skip
+                  f" share {share:.3f}; peak {side['peak_gib']:.1f} GiB; {side['turns']} turns"
+            )  # fmt: skip
 
 
 def main() -> None:

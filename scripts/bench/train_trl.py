@@ -27,12 +27,16 @@ def trl_trainer(  # noqa: PLR0913  # what TRL is given
 ) -> Any:  # fmt: skip
     """Return TRL's trainer for one pass over tokenised rows, in their order.
 
-    `tuned` means: no checkpointing, a bf16 base without autocast, rows of like length together,
-    lengths padded to a multiple of 32, and in DPO the reference computed once, before.
+    Untuned, its own 8 rows at a time make up the global batch, unless
+    `per_device_train_batch_size` is given, which takes all at once. `tuned` means: no
+    checkpointing, a bf16 base without autocast, rows of like length together, lengths padded to a
+    multiple of 32, and in DPO the reference computed once, before.
     """
     bf16 = device() == "cuda" or cpu_has_fast_bf16()
+    at_once = batch if tuned or settings.pop("per_device_train_batch_size", None) else min(8, batch)
     args: dict[str, Any] = {
-        "output_dir": str(work), "per_device_train_batch_size": batch, "bf16": bf16,
+        "output_dir": str(work), "per_device_train_batch_size": at_once, "bf16": bf16,
+        "gradient_accumulation_steps": batch // at_once,
         "num_train_epochs": 1, "use_cpu": device() == "cpu", "report_to": [], "seed": 1,
         "save_strategy": "no", "disable_tqdm": True, "max_length": None,
     }  # fmt: skip

@@ -1,8 +1,8 @@
 """How much memory a training needs, by part, from shapes alone: no weight is read, torch neither.
 
 The activations are what autograd keeps on the code's own way: fused LoRA layers that keep their
-input and the small product, norms in float32, attention as it runs on the device, the head in
-chunks. A test compares them with what autograd really keeps.
+input and the small product, norms that keep their input, attention as it runs on the device, the
+head in chunks. A test compares them with what autograd really keeps.
 """
 
 from __future__ import annotations
@@ -164,13 +164,12 @@ def saved_by_layer(shape: ModelShape, config: TrainerConfig, step: Step, machine
     adapted = {m.name.rpartition(".")[2]: m for m in shape.adapted(config.lora.target_modules)}
     trains = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     trains = trains if full else set(adapted)
-    token: float = shape.norms * (
-        FLOAT32 * shape.hidden + FLOAT32
-    )  # each norm keeps its input, float32
+    norm = FLOAT32 if full else wide  # of fused norms the input as it is, and a factor a row
+    token: float = shape.norms * (norm * shape.hidden + FLOAT32)
     if full:
         token += shape.norms * wide * shape.hidden
     if shape.qk_norm:
-        token += (FLOAT32 + (wide if full else 0)) * (shape.query_width + shape.kv_width)
+        token += (norm + (wide if full else 0)) * (shape.query_width + shape.kv_width)
     if trains & {"q_proj", "k_proj", "v_proj"}:
         token += wide * shape.hidden
     machine = replace(machine, precision="bf16" if wide == 2 else "fp32")

@@ -6,7 +6,7 @@ keeps a float32 copy.
 
 from __future__ import annotations
 
-import types
+import functools
 from typing import Any
 
 import torch
@@ -21,11 +21,11 @@ class RmsNorm(torch.autograd.Function):  # type: ignore[misc]  # untyped library
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-        """Return (..., H) for x (..., H)."""
+        """Return (..., H) for x (..., H); a float32 weight (H,) multiplies before rounding."""
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         factor = (length.square_().div_(x.shape[-1]).add_(eps)).rsqrt_()
         ctx.save_for_backward(x, weight, factor)
-        return x.float().mul(factor).to(x.dtype).mul_(weight)
+        return x.float().mul(factor).to(weight.dtype).mul_(weight).to(x.dtype)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -41,27 +41,28 @@ class RmsNorm(torch.autograd.Function):  # type: ignore[misc]  # untyped library
 
 def fuse_norms(model: Any) -> int:
     """Fuse every frozen RMS norm that gives what `RmsNorm` gives; return how many."""
-    fused = 0
-    for module in model.modules():
-        eps = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None)
-        weight = getattr(module, "weight", None)
-        if type(module).__name__.endswith("RMSNorm") and eps is not None and weight is not None:
-            if not weight.requires_grad and _is_rms_norm(module, weight, eps):
-                module.rms_eps = eps
-                module.forward = types.MethodType(_forward, module)
-                fused += 1
-    return fused
+    return sum(map(_fuse, model.modules()))
 
 
-def _is_rms_norm(module: Any, weight: torch.Tensor, eps: float) -> bool:
+def _fuse(module: Any) -> bool:
+    """Fuse one norm, whose weight is the factor or, as in Gemma, what it is above one."""
+    eps = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None)
+    weight = getattr(module, "weight", None)
+    named = type(module).__name__.endswith("RMSNorm")
+    if not named or eps is None or weight is None or weight.requires_grad:
+        return False
     x = torch.linspace(-3, 2, 2 * weight.numel(), device=weight.device, dtype=weight.dtype)
     x = x.view(2, *weight.shape)
     with torch.no_grad():
-        expected, found = module(x), RmsNorm.apply(x, weight, eps)
-    apart = (found - expected).float().norm() / expected.float().norm().clamp(min=1e-6)
-    return bool(apart <= ROUNDING.get(weight.dtype, ROUNDING[torch.bfloat16]))
+        expected = module(x).float()
+        for factor in (weight.detach(), 1 + weight.float()):
+            apart = (RmsNorm.apply(x, factor, eps).float() - expected).norm()
+            if apart <= ROUNDING.get(weight.dtype, ROUNDING[torch.bfloat16]) * expected.norm():
+                module.forward = functools.partial(_forward, factor, eps)
+                return True
+    return False
 
 
-def _forward(self: Any, x: torch.Tensor) -> torch.Tensor:
-    normed: torch.Tensor = RmsNorm.apply(x, self.weight, self.rms_eps)
+def _forward(weight: torch.Tensor, eps: float, x: torch.Tensor) -> torch.Tensor:
+    normed: torch.Tensor = RmsNorm.apply(x, weight, eps)
     return normed

@@ -21,6 +21,7 @@ from tuneloop.train.memory import (
     n_trained,
     saved_by_layer,
 )  # fmt: skip
+from tuneloop.train.norms import fuse_norms
 
 SIDES = {
     "hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -36,6 +37,7 @@ def adapted(kind, config, dtype, attention):
     wrapped = get_peft_model(model, peft_config(config.lora))
     keep_in_float32(wrapped)
     fuse_lora(wrapped.train())
+    fuse_norms(wrapped)
     return shape_of(shape.to_dict()), model, wrapped
 
 
