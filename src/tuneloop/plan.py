@@ -223,14 +223,14 @@ def _bound(pipeline: Pipeline, stage: Method) -> dict[str, Any]:
 
 def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str, Any]:
     from tuneloop.runtime.shapes import folder_shape
-    from tuneloop.train.memory import step_of
+    from tuneloop.train.memory import filled, step_of
     from tuneloop.train.order import n_steps
     from tuneloop.train.room import memory_plan
     from tuneloop.train.rows import n_learned
 
     lengths, losses = tokens.lengths, [n_learned(row) for row in tokens.rows]
     micro = 1 if config.packing else config.micro_batch_size
-    ordered = sorted(lengths)
+    config, ordered = filled(config, tokens), sorted(lengths)
     padded = sum(max(ordered[i : i + micro]) * len(ordered[i : i + micro])
                  for i in range(0, len(ordered), micro))  # fmt: skip
     return {

@@ -97,7 +97,9 @@ def tiny_base(cache):
     return resolve_model(ModelConfig(name="tiny-random"), cache=Path(cache))
 
 
-def train(kind, data, work, base, *, start=None, progress=None, tracking=None, **config):
+def train(
+    kind, data, work, base, *, start=None, progress=None, tracking=None, cache=None, **config
+):
     """Run one training stage; fp32 and small batches unless the config says otherwise."""
     from tuneloop.artefacts.stage import StageContext
     from tuneloop.config.train import DpoConfig, KtoConfig, SftConfig, TrackingConfig
@@ -107,9 +109,12 @@ def train(kind, data, work, base, *, start=None, progress=None, tracking=None, *
     settings = {
         "lr": 3e-3, "precision": "fp32", "global_batch_size": 4, "micro_batch_size": 2,
         "logging_steps": 2, "save_steps": 3, "eval_steps": 3, "lora": {"r": 4, "alpha": 8},
+        "fill_tokens": None,
     } | config  # fmt: skip
     Path(work).mkdir(parents=True, exist_ok=True)
-    context = StageContext(work=Path(work), seed=5, progress=progress or SilentProgress())
+    context = StageContext(
+        work=Path(work), seed=5, progress=progress or SilentProgress(), cache=cache
+    )
     tracking = tracking or TrackingConfig()
     if kind == "sft":
         return sft(data, base, start, SftConfig(**settings), tracking, context)

@@ -38,8 +38,7 @@ def train_dpo(
         trainer.knobs = Knobs(config.beta, config.label_smoothing, config.discopop_tau)
         begun = session.begin(trainer, run)
         for part in (tokens, validation):
-            add_reference(trainer, part, weights=run.start_digest, work=run.work,
-                          progress=context.progress)  # fmt: skip
+            add_reference(trainer, run, part, context)
         trainer.use_reference(ordered(run, tokens), dataset(validation))
         watcher = session.fit(trainer, run, tokens, context.progress)
         return session.finish(trainer, run, tokens, watcher, begun)

@@ -38,8 +38,7 @@ def train_kto(
         begun = session.begin(trainer, run)
 
         def referenced(part: Any) -> None:
-            add_reference(trainer, part, weights=run.start_digest, work=run.work,
-                          progress=context.progress)  # fmt: skip
+            add_reference(trainer, run, part, context)
 
         referenced(tokens)
         referenced(validation)

@@ -8,11 +8,13 @@ head in chunks. A test compares them with what autograd really keeps.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tuneloop.config.trainer import TrainerConfig
 from tuneloop.runtime.shapes import Matrix, ModelShape
 from tuneloop.train.rows import TokenRows, n_learned
+
+C = TypeVar("C", bound=TrainerConfig)
 
 GIB = 1024**3
 FLOAT32 = 4
@@ -149,6 +151,17 @@ def step_of(config: TrainerConfig, tokens: TokenRows) -> Step:
     return replace(step, tokens=total, loss_tokens=min(total, sum(losses)))
 
 
+def filled(config: C, tokens: TokenRows, *, processes: int = 1) -> C:
+    """Return the config with the micro-batch of `fill_tokens`, which is decided by the rows."""
+    if not (config.packing and config.fill_tokens):
+        return config
+    lengths = sorted(tokens.lengths, reverse=True)
+    micro, share = config.micro_batch_size, config.global_batch_size // processes
+    while share % (2 * micro) == 0 and sum(lengths[: 2 * micro]) <= config.fill_tokens:
+        micro *= 2
+    return config.model_copy(update={"micro_batch_size": micro})
+
+
 def _bounded(config: TrainerConfig, *, rows: int, row_tokens: int, pairs: bool) -> Step:
     sequences = 2 if pairs else 1
     tokens = rows * sequences * row_tokens
@@ -202,7 +215,7 @@ def _activations(shape: ModelShape, config: TrainerConfig, step: Step, machine: 
     """Return what the layers keep, and what one of them takes while it is computed."""
     saved, wide = saved_by_layer(shape, config, step, machine), _width(config, machine)
     residual = step.tokens * shape.hidden
-    if config.gradient_checkpointing:
+    if config.gradient_checkpointing is True:
         kept = shape.layers * residual * wide + saved
     else:
         kept = shape.layers * saved

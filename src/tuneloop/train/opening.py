@@ -10,12 +10,16 @@ from tuneloop.artefacts.digest import digest_file
 from tuneloop.artefacts.stage import WHOLE, Adapter
 from tuneloop.config.train import Method, TrackingConfig
 from tuneloop.config.trainer import TrainerConfig
+from tuneloop.errors import TuneloopError
 from tuneloop.runtime.hardware import device
+from tuneloop.runtime.shapes import folder_shape
 from tuneloop.runtime.weights import ResolvedModel, merged_folder, model_digest
 from tuneloop.train import distributed
 from tuneloop.train.adapter import CONFIG, WEIGHTS
 from tuneloop.train.encode import load_rows
 from tuneloop.train.inputs import TrainInputs
+from tuneloop.train.memory import filled, step_of
+from tuneloop.train.room import settled
 from tuneloop.train.rows import TokenRows, need_rows
 from tuneloop.train.setup import Run, load_tokenizer, make_run
 from tuneloop.train.templates import check_template
@@ -45,6 +49,8 @@ def open_run(
         for part in ("train", "validation")
     )
     need_rows(tokens, where=name, max_length=config.max_length)
+    config = filled(config, tokens, processes=distributed.world_size())
+    config = _settled(name, base, config, tokens, context.progress)
     validation = validation.sample(config.max_validation_rows, seed=context.seed)
     run = make_run(name, base, config, tracking, context, (tokens, validation))
     _say(run, tokens, context.progress)
@@ -76,6 +82,24 @@ def _beginning(
     distributed.barrier()
     folder = merged_folder(base, adapter, digest, work)
     return replace(base, folder=folder, digest=model_digest(folder)), None
+
+
+def _settled(
+    name: str, base: ResolvedModel, config: TrainerConfig, tokens: TokenRows, progress: Progress
+) -> TrainerConfig:
+    """Return the config with checkpointing decided, the same on every process."""
+    if config.gradient_checkpointing != "auto":
+        return config
+    try:
+        found = settled(folder_shape(base.folder), config, step_of(config, tokens))
+        needed = found.gradient_checkpointing is True
+    except TuneloopError:  # no shape that can be estimated
+        needed = False
+    needed = any(distributed.gather([needed]))
+    if needed:
+        progress.say(f"{name}: gradient checkpointing is on: by the estimate it would not fit "
+                     "without")  # fmt: skip
+    return config.model_copy(update={"gradient_checkpointing": needed})
 
 
 def _say(run: Run, tokens: TokenRows, progress: Progress) -> None:

@@ -83,7 +83,7 @@ def _halved(config: C) -> C | None:
         micro -= 1
     if micro < 1:
         return None
-    update = {"micro_batch_size": micro}
+    update: dict[str, int | None] = {"micro_batch_size": micro, "fill_tokens": None}
     tokens = getattr(config, "micro_batch_tokens", None)
     if tokens:
         update["micro_batch_tokens"] = max(1, tokens * micro // config.micro_batch_size)

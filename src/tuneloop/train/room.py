@@ -7,12 +7,14 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tuneloop.config.trainer import TrainerConfig
 from tuneloop.runtime.hardware import device, pick_precision
 from tuneloop.runtime.shapes import ModelShape
 from tuneloop.train.memory import GIB, Machine, MemoryEstimate, Step, estimate
+
+C = TypeVar("C", bound=TrainerConfig)
 
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -68,6 +70,21 @@ def changes(
     return found
 
 
+def settled(shape: ModelShape, config: C, step: Step) -> C:
+    """Return a config whose `gradient_checkpointing: auto` is true or false.
+
+    It is true where the training is known not to fit without.
+    """
+    if config.gradient_checkpointing != "auto":
+        return config
+    machine = Machine(device(), pick_precision(config.precision))
+    without = config.model_copy(update={"gradient_checkpointing": False})
+    room = room_gib(machine)
+    if room is None or estimate(shape, without, step, machine).total_gib <= room:
+        return without
+    return config.model_copy(update={"gradient_checkpointing": True})
+
+
 def verdict(estimated: MemoryEstimate, room: float | None, advice: list[Change]) -> list[str]:
     """Return whether it fits, in lines for people."""
     if room is None:
@@ -93,9 +110,9 @@ def _steps(config: TrainerConfig, machine: Machine) -> Iterator[tuple[dict[str, 
             tokens = max(1, tokens // 2)
             update["micro_batch_tokens"] = tokens
         yield update, "same result, somewhat slower"
-        if micro <= 4 and not config.gradient_checkpointing:
+        if micro <= 4 and config.gradient_checkpointing is not True:
             break
-    if not config.gradient_checkpointing:
+    if config.gradient_checkpointing is not True:
         yield {"gradient_checkpointing": True}, "same result, about a third slower"
         while micro > 1 and micro % 2 == 0:
             micro //= 2
@@ -141,6 +158,7 @@ def _card_gib() -> float | None:
 def memory_plan(shape: ModelShape, config: TrainerConfig, step: Step) -> dict[str, Any]:
     """Return the estimate by part, the room there is here, and what to change if it is less."""
     machine = Machine(device(), pick_precision(config.precision))
+    asked, config = config, settled(shape, config, step)
     found, room = estimate(shape, config, step, machine), room_gib(machine)
     advice = []
     if room is not None and found.total_gib > room:
@@ -152,9 +170,15 @@ def memory_plan(shape: ModelShape, config: TrainerConfig, step: Step) -> dict[st
         "total_gib": round(found.total_gib, 3),
         "room_gib": None if room is None else round(room, 3),
         "fits": None if room is None else found.total_gib <= room,
-        "lines": [_parts(found), *verdict(found, room, advice)],
+        "lines": [_parts(found), *_decided(asked, config), *verdict(found, room, advice)],
         "changes": [asdict(change) for change in advice],
     }
+
+
+def _decided(asked: TrainerConfig, config: TrainerConfig) -> list[str]:
+    if asked.gradient_checkpointing == "auto" and config.gradient_checkpointing is True:
+        return ["gradient checkpointing is on: it would not fit without"]
+    return []
 
 
 def _parts(found: MemoryEstimate) -> str:

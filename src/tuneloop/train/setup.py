@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 EAGER_ATTENTION_TOKENS = 256
 # Settings that change how a training runs, and not what comes out.
 _WITHOUT_EFFECT = (
-    "enabled", "micro_batch_size", "gradient_checkpointing", "dataloader_workers", "merge",
-    "deterministic", "spike_factor", "spike_window", "holdout",
+    "enabled", "micro_batch_size", "fill_tokens", "gradient_checkpointing", "dataloader_workers",
+    "merge", "deterministic", "spike_factor", "spike_window", "holdout",
 )  # fmt: skip
 
 

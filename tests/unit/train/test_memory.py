@@ -17,11 +17,13 @@ from tuneloop.train.memory import (
     Machine,
     Step,
     estimate,
+    filled,
     largest_step,
     n_trained,
     saved_by_layer,
 )  # fmt: skip
 from tuneloop.train.norms import fuse_norms
+from tuneloop.train.rows import TokenRows
 
 SIDES = {
     "hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -122,3 +124,19 @@ def test_what_saves_memory_lowers_the_estimate():
         gpu, gradient_checkpointing=True
     )
     assert total(gpu, adapter="full", optimiser="paged_adamw_8bit") < total(gpu, adapter="full")
+
+
+def test_short_rows_fill_the_micro_batch():
+    rows = TokenRows(rows=[{"input_ids": [1] * n} for n in (90, 60, 60, 50, 40, 30, 20, 10)] * 4)
+
+    def micro(*, processes=1, **config):
+        config = SftConfig(micro_batch_size=2, **config)
+        return filled(config, rows, processes=processes).micro_batch_size
+
+    assert micro(global_batch_size=16) == 16  # the longest: 1,040 tokens
+    assert micro(global_batch_size=16, processes=4) == 4
+    assert micro(global_batch_size=16, fill_tokens=700) == 8
+    assert micro(global_batch_size=12) == 4
+    assert micro(global_batch_size=16, fill_tokens=300) == 2
+    assert micro(global_batch_size=16, fill_tokens=None) == 2
+    assert micro(global_batch_size=16, packing=False) == 2

@@ -3,7 +3,7 @@
 from tuneloop.config.train import SftConfig
 from tuneloop.runtime.shapes import published_shape
 from tuneloop.train.memory import Machine, estimate, largest_step
-from tuneloop.train.room import changes, memory_plan, room_gib, verdict
+from tuneloop.train.room import changes, memory_plan, room_gib, settled, verdict
 
 SHAPE = published_shape("Qwen/Qwen3-8B")
 CONFIG = SftConfig(max_length=2048, micro_batch_size=8, global_batch_size=16)
@@ -40,3 +40,21 @@ def test_the_room_on_a_cpu_is_below_what_the_machine_has():
     import psutil
 
     assert 0 < room_gib(Machine("cpu")) * 1024**3 <= psutil.virtual_memory().total
+
+
+def test_checkpointing_is_on_only_where_it_would_not_fit_without(monkeypatch):
+    small = published_shape("HuggingFaceTB/SmolLM2-135M-Instruct")
+    step = largest_step(CONFIG, pairs=False)
+
+    def decided(room, **config):
+        monkeypatch.setattr("tuneloop.train.room.room_gib", lambda machine: room)
+        return settled(small, CONFIG.model_copy(update=config), step).gradient_checkpointing
+
+    assert decided(500.0) is False
+    assert decided(None) is False
+    assert decided(4.0) is True
+    assert decided(4.0, gradient_checkpointing=False) is False
+    assert decided(500.0, gradient_checkpointing=True) is True
+    monkeypatch.setattr("tuneloop.train.room.room_gib", lambda machine: 4.0)
+    lines = memory_plan(small, CONFIG, step)["lines"]
+    assert any("gradient checkpointing is on" in line for line in lines)
