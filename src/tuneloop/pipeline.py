@@ -254,7 +254,8 @@ class Pipeline(Stages):
             Parent(role="champion", kind="system", digest=champion.spec.digest),
             Parent(role="candidate", kind="system", digest=candidate.spec.digest),
         ]
-        judges, judged_by = self.systems.judge_models(config.judge, config.engine)
+        prompts = read_golden(Path(self.config.golden.path))
+        judges, judged_by = self.systems.judge_models(config.judge, config.engine, prompts)
         parents += judged_by
 
         def work(context: StageContext) -> StageOutput:

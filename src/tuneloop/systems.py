@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneloop.artefacts.aliases import AliasName, Generation, current, generations
 from tuneloop.artefacts.digest import digest_file, digest_json
+from tuneloop.artefacts.golden import GoldenPrompt
 from tuneloop.artefacts.manifest import Parent
 from tuneloop.artefacts.stage import WHOLE, StageOutput
 from tuneloop.artefacts.store import Artefact, Store
@@ -104,19 +106,39 @@ class Systems:
             hint="name base, alias, a digest, a folder (adapter or model) or a YAML file",
         )
 
-    def judge_model(self, judge: JudgeConfig, engine: EngineConfig) -> ResolvedModel | None:
-        """Return a judge's weights; None where there is no judge or it runs elsewhere."""
+    def judge_model(
+        self, judge: JudgeConfig, engine: EngineConfig, *, checks: bool = False
+    ) -> ResolvedModel | None:
+        """Return a judge's weights; None where there is no judge or it runs elsewhere.
+
+        Args:
+            judge: Its config.
+            engine: Where it runs if its config does not say.
+            checks: It is asked about checks, even where its role is off.
+        """
         from tuneloop.runtime.weights import resolve_model
 
-        if judge.role == "off" or (judge.engine or engine).backend == "url":
+        if (judge.role == "off" and not checks) or (judge.engine or engine).backend == "url":
             return None
         return resolve_model(ModelConfig(name=judge.model)) if judge.model else self.base
 
     def judge_models(
-        self, judge: JudgeConfig, engine: EngineConfig
+        self, judge: JudgeConfig, engine: EngineConfig, prompts: Sequence[GoldenPrompt] = ()
     ) -> tuple[list[ResolvedModel | None], list[Parent]]:
-        """Return the weights of the judge and its panel, and all the judging reads as parents."""
-        models = [self.judge_model(member, engine) for member in judge.members()]
+        """Return the weights of the judge and its panel, and all the judging reads as parents.
+
+        Args:
+            judge: Its config.
+            engine: Where judges run whose config does not say.
+            prompts: Golden prompts; the first judge answers those of their checks that need one.
+        """
+        from tuneloop.evaluate.grounding import grounded_prompts
+
+        checks = bool(grounded_prompts(prompts))
+        models = [
+            self.judge_model(member, engine, checks=checks and i == 0)
+            for i, member in enumerate(judge.members())
+        ]
         parents = [
             Parent(role="judge" if i == 0 else f"judge[{i}]", kind="model", digest=model.digest)
             for i, model in enumerate(models)

@@ -327,3 +327,49 @@ def test_latency_as_evidence_asks_both_systems_in_turns_and_past_the_cache(tmp_p
     assert probed == [2, 1, 1, 2, 2, 1, 1, 2, 2, 1]
     summary = json.loads(output.files["evaluation.json"].read_text())
     assert summary["latency"]["alternated"] is True
+
+
+def test_grounding_is_judged_though_the_judge_compares_nothing(tmp_path):
+    from tuneloop.evaluate.grounding import ANCHORS
+
+    known = {line["claim"]: line["supported"] for line in map(json.loads, ANCHORS.open())}
+
+    def answer(path, body, headers):
+        system, *_, _last = (m["content"] for m in body["messages"])
+        if not system.startswith("You say whether sources"):
+            return completion("It costs 5 euros." if system == "add" else "It costs 9 euros.")
+        claim = re.search(r"<claim-\w+>\n(.*?)\n</claim", body["messages"][1]["content"], re.S)[1]
+        label = "A" if known.get(claim, "5" in claim) else "B"
+        return completion(label, top=[(label, -0.01)])
+
+    line = {
+        "id": "p", "messages": [{"role": "user", "content": "What does it cost?"}],
+        "context": [{"id": "a", "text": "The ticket costs 5 euros."}],
+        "checks": [{"name": "grounded", "kind": "grounding", "hard": True},
+                   {"name": "euros", "kind": "contains", "value": "euros"}],
+    }  # fmt: skip
+    (tmp_path / "golden.jsonl").write_text(json.dumps(line) + "\n")
+    draft = Manifest(kind="golden", key="k" * 64, digest="", files={}, started_at=datetime.now(UTC))
+    store = Store(str(tmp_path / "store"))
+    golden = GoldenSet(
+        store.commit(draft, {"golden.jsonl": tmp_path / "golden.jsonl"}).manifest, store
+    )
+    with fake_openai(answer) as (url, seen):
+        config, champion, candidate = remote(url)
+        config = config.model_copy(update={"judge": JudgeConfig()})
+        cache = tmp_path / "cache"
+        output = run(golden, tmp_path / "one", config, champion, candidate, cache=cache)
+        before = len(seen)
+        again = run(golden, tmp_path / "two", config, champion, candidate, cache=cache)
+        assert len(seen) - before == 2 * 12  # the anchors, past the cache: reasoning and label
+    assert digests(again) == digests(output)
+    found = {(r["side"], r["check"]): r["passed"] for r in rows(output, "checks")}
+    assert found == {
+        ("champion", "grounded"): False, ("candidate", "grounded"): True,
+        ("champion", "euros"): True, ("candidate", "euros"): True,
+    }  # fmt: skip
+    summary = json.loads(output.files["evaluation.json"].read_text())
+    assert [summary["pass"][side]["passed"] for side in ("champion", "candidate")] == [0, 1]
+    assert summary["grounding"]["status"] == "passed"
+    assert {r["finding"] for r in rows(output, "claims")} == {"supported", "unsupported"}
+    assert summary["judge"] == {"role": "off"}

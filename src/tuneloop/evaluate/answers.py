@@ -10,6 +10,7 @@ from typing import Any
 from tuneloop.artefacts.golden import GoldenPrompt
 from tuneloop.artefacts.systems import Sampling
 from tuneloop.evaluate.checks import CheckOutcome, kinds, prompt_passes, run_check
+from tuneloop.evaluate.checks.run import DETAIL_CHARS, all_passed
 from tuneloop.evaluate.grade import grade
 from tuneloop.evaluate.tables import Row, Side
 from tuneloop.runtime.serving import ChatRequest, ChatResult, Engine, ServedSystem
@@ -136,6 +137,24 @@ def check_prompts(
                 }
             )
     return rows, passed
+
+
+def settle_checks(
+    rows: Sequence[Row],
+    outcomes: Mapping[tuple[str, Side, str], CheckOutcome],
+    passed: Mapping[Side, dict[str, bool | None]],
+) -> None:
+    """Put outcomes that came later into the rows of `checks.parquet`, and what follows of them."""
+    required: dict[tuple[Side, str], list[bool | None]] = {}
+    for row in rows:
+        outcome = outcomes.get((row["prompt_id"], row["side"], row["check"]))
+        if outcome:
+            row |= {"status": outcome.status, "reason": outcome.reason,
+                    "passed": outcome.passed, "detail": outcome.detail[:DETAIL_CHARS]}  # fmt: skip
+        if row["required"]:
+            required.setdefault((row["side"], row["prompt_id"]), []).append(row["passed"])
+    for (side, prompt_id), found in required.items():
+        passed[side][prompt_id] = all_passed(found)
 
 
 def pass_summary(

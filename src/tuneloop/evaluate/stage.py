@@ -15,6 +15,7 @@ from tuneloop.config.evaluate import EngineConfig, EvaluateConfig
 from tuneloop.evaluate import answers as answering
 from tuneloop.evaluate import latency
 from tuneloop.evaluate.checks import check_golden
+from tuneloop.evaluate.grounding import Grounded, ground, grounded_prompts
 from tuneloop.evaluate.judging import Findings, JudgePlan
 from tuneloop.evaluate.panel import conclude, plan_judges
 from tuneloop.evaluate.tables import SIDES, Row, Side, write_table
@@ -41,6 +42,7 @@ class _Round:
         default_factory=lambda: {"answers": [], "checks": [], "metrics": [], "judgments": []}
     )
     judged: list[Findings] = field(default_factory=list)
+    grounded: Grounded | None = None
     alternated: bool = True
     steps: list[dict[str, Any]] = field(default_factory=list)
 
@@ -66,8 +68,9 @@ def evaluate(
     systems: dict[Side, ServedSystem] = {"champion": champion, "candidate": candidate}
     chosen = answering.sample(prompts, config.judge.n_prompts, seed=context.seed + 1)
     plans = plan_judges(config.judge, config.engine, chosen, candidate, judge_models, context)
+    grounding = _plan_grounding(config, plans, prompts, candidate, judge_models, context)
     gathered = _Round()
-    for jobs in _engines(systems, plans, config):
+    for jobs in _engines(systems, plans, grounding, config):
         members = [job.system for job in jobs]
         with open_engine(
             members, jobs[0].config, work=context.work, progress=context.progress,
@@ -82,6 +85,8 @@ def evaluate(
     judgments, judge, certificate = conclude(plans, gathered.judged, gathered.passed)
     gathered.rows["judgments"] = [judgment.row() for judgment in judgments]
     summary = _summary(systems, config, prompts, gathered) | {"judge": judge}
+    if gathered.grounded:
+        summary["grounding"] = gathered.grounded.summary
     return StageOutput(
         files=_write(gathered, summary, certificate, context.work),
         counts=Counts(
@@ -94,6 +99,23 @@ def evaluate(
             "steps": gathered.steps,
         },
     )
+
+
+def _plan_grounding(
+    config: EvaluateConfig,
+    plans: Sequence[JudgePlan],
+    prompts: Sequence[GoldenPrompt],
+    candidate: ServedSystem,
+    models: Sequence[ResolvedModel | None],
+    context: StageContext,
+) -> JudgePlan | None:
+    """Return who answers the grounding checks: the first judge, though it compare nothing."""
+    if not grounded_prompts(prompts):
+        return None
+    if plans:
+        return plans[0]
+    alone = config.judge.members()[0].model_copy(update={"role": "advisory"})
+    return plan_judges(alone, config.engine, prompts, candidate, models[:1], context)[0]
 
 
 def _time(
@@ -114,20 +136,26 @@ def _time(
 
 @dataclass(frozen=True)
 class _Job:
-    """One system's part in the evaluation: a side's answers, or a judge's judgments."""
+    """One system's part in the evaluation: a side's answers, a judge's checks or judgments."""
 
     system: ServedSystem
     config: EngineConfig
     side: Side | None = None
     plan: JudgePlan | None = None
+    grounds: bool = False
 
 
 def _engines(
-    systems: Mapping[Side, ServedSystem], plans: Sequence[JudgePlan], config: EvaluateConfig
+    systems: Mapping[Side, ServedSystem],
+    plans: Sequence[JudgePlan],
+    grounding: JudgePlan | None,
+    config: EvaluateConfig,
 ) -> list[list[_Job]]:
     """Return the jobs in order, those together that one engine can serve."""
     order: tuple[Side, ...] = ("candidate", "champion")
     jobs = [_Job(systems[side], engine_of(systems[side], config.engine), side) for side in order]
+    if grounding:
+        jobs.append(_Job(grounding.system, grounding.engine, plan=grounding, grounds=True))
     jobs += [_Job(plan.system, plan.engine, plan=plan) for plan in plans]
     engines: list[list[_Job]] = []
     for job in jobs:
@@ -147,7 +175,11 @@ def _do(
     gathered: _Round,
 ) -> None:
     if job.side is None:
-        if job.plan:
+        if job.plan and job.grounds:
+            found = ground(engine, job.plan, prompts, gathered.answers)
+            answering.settle_checks(gathered.rows["checks"], found.outcomes, gathered.passed)
+            gathered.grounded, gathered.rows["claims"] = found, found.rows
+        elif job.plan:
             gathered.judged.append(job.plan.run(engine, gathered.answers, gathered.passed))
         return
     answers = answering.ask(engine, job.system, prompts, side=job.side)

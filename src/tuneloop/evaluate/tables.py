@@ -2,6 +2,8 @@
 
 - `answers.parquet`: one row per prompt and side.
 - `checks.parquet`: one row per prompt, side and check; `passed` is null where `status` is missing.
+- `claims.parquet`: one row per claim of an answer that was judged for grounding, `finding`
+  supported, unsupported or nothing; only where a golden prompt has such a check.
 - `metrics.parquet`: one row per prompt, side and graded metric.
 - `timings.parquet`: one row per probed prompt and side, in seconds; only where latency is evidence.
 - `samples.parquet`: one row per different answer of a prompt; see `sampling.py`.
@@ -35,6 +37,12 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "passed": "bool", "required": "bool", "hard": "bool",
         "detail": "string",
     },
+    "claims": {
+        "prompt_id": "string", "side": "string", "check": "string", "claim": "int64",
+        "text": "string", "status": "string", "reason": "string", "finding": "string",
+        "p_supported": "float64", "off_label": "float64", "decided_by": "string",
+        "reasoning": "string",
+    },
     "metrics": {
         "prompt_id": "string", "side": "string", "metric": "string", "status": "string",
         "value": "float64",
@@ -55,7 +63,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "correction": "float64", "judge": "float64", "score": "float64", "margin": "float64",
     },
 }  # fmt: skip
-SORT_KEYS = ("prompt_id", "side", "judge", "order", "sample", "check", "metric")
+SORT_KEYS = ("prompt_id", "side", "judge", "order", "sample", "check", "metric", "claim")
 
 
 def write_table(name: str, rows: Sequence[Row], folder: Path) -> Path:

@@ -66,6 +66,7 @@ class Kind:
         run: Scores one answer. May raise TimeoutError.
         problem: Why a check's `value` does not fit; None where it does.
         uses: Fields of a check it reads beside `value`.
+        needs: Fields of a prompt without which it can say nothing.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Kind:
     run: Callable[[Check, Answer], CheckOutcome]
     problem: Callable[[Check], str | None] = lambda check: None
     uses: tuple[str, ...] = ("path", "negate")
+    needs: tuple[str, ...] = ()
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from tuneloop.artefacts.golden import Check, GoldenPrompt
 from tuneloop.errors import DataError
@@ -43,12 +44,16 @@ def prompt_passes(checks: list[Check], outcomes: list[CheckOutcome]) -> bool | N
 
     One failed check settles it. A prompt without required checks is not scored.
     """
-    required = [o.passed for check, o in zip(checks, outcomes, strict=True) if check.required]
-    if not required:
-        return None
-    if False in required:
+    return all_passed(
+        [o.passed for check, o in zip(checks, outcomes, strict=True) if check.required]
+    )
+
+
+def all_passed(outcomes: Sequence[bool | None]) -> bool | None:
+    """Whether all passed: one failure settles it; None where it cannot be known, or of none."""
+    if False in outcomes:
         return False
-    return None if None in required else True
+    return None if not outcomes or None in outcomes else True
 
 
 def check_golden(prompts: list[GoldenPrompt]) -> None:
@@ -62,9 +67,16 @@ def check_golden(prompts: list[GoldenPrompt]) -> None:
         if len(set(names)) < len(names):
             raise DataError("two checks have the same name", where=f"golden prompt {prompt.id}")
         for check in prompt.checks:
-            if problem := check_problem(check):
+            problem = check_problem(check) or _lacking(check, prompt)
+            if problem:
                 where = f"golden prompt {prompt.id}, check {check.name}"
                 raise DataError(problem, where=where)
+
+
+def _lacking(check: Check, prompt: GoldenPrompt) -> str | None:
+    """Return what a prompt lacks that its check needs."""
+    lacking = [name for name in kinds()[check.kind].needs if not getattr(prompt, name)]
+    return f"{check.kind}: the prompt has no {lacking[0]}" if lacking else None
 
 
 def check_problem(check: Check) -> str | None:

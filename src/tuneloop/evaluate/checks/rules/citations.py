@@ -74,4 +74,5 @@ KIND = Kind(
     run=_run,
     problem=_problem,
     uses=("path",),
+    needs=("context",),
 )
