@@ -243,6 +243,7 @@ class Pipeline(Stages):
     @cached_property
     def evaluate(self) -> kinds.Evaluation:
         """Champion and candidate on the golden set."""
+        from tuneloop.evaluate.distributions import open_encoder
         from tuneloop.evaluate.stage import evaluate
 
         config, champion, candidate = self.config.evaluate, self.champion, self.candidate
@@ -257,6 +258,8 @@ class Pipeline(Stages):
         prompts = read_golden(Path(self.config.golden.path))
         judges, judged_by = self.systems.judge_models(config.judge, config.engine, prompts)
         parents += judged_by
+        if encoder := open_encoder(config.drift):  # whether there is one decides what is compared
+            parents.append(Parent(role="encoder", kind="model", digest=encoder.digest))
 
         def work(context: StageContext) -> StageOutput:
             for system in (champion, candidate):

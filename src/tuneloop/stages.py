@@ -49,7 +49,9 @@ SPECS: dict[str, StageSpec] = {
     "sample": StageSpec("sample", SERVE_SOURCES, SERVE_PINS),
     "build": StageSpec("build", ("build",), ("pyarrow",)),
     **{str(name): StageSpec(name, TRAIN_SOURCES, TRAIN_PINS) for name in METHODS},
-    "evaluate": StageSpec("evaluate", (*SERVE_SOURCES, "statistics"), SERVE_PINS),
+    "evaluate": StageSpec(
+        "evaluate", (*SERVE_SOURCES, "runtime/encoder.py", "statistics"), SERVE_PINS
+    ),
     "decide": StageSpec("decide", ("decide", "statistics"), ("scipy", "statsmodels", "numpy")),
     "report": StageSpec("report", ("report",)),
 }

@@ -90,8 +90,8 @@ def test_in_process_from_golden_set_to_files(tmp_path, local):
     golden = golden_set(tmp_path)
     output = run(golden, tmp_path / "one", config, champion, candidate)
     assert sorted(output.files) == [
-        "answers.parquet", "certificate.json", "checks.parquet", "evaluation.json",
-        "judgments.parquet", "metrics.parquet",
+        "answers.parquet", "certificate.json", "checks.parquet", "distributions.parquet",
+        "evaluation.json", "judgments.parquet", "metrics.parquet",
     ]  # fmt: skip
     assert len(rows(output, "answers")) == 16
     assert len(rows(output, "checks")) == 32
@@ -335,7 +335,7 @@ def test_grounding_is_judged_though_the_judge_compares_nothing(tmp_path):
     known = {line["claim"]: line["supported"] for line in map(json.loads, ANCHORS.open())}
 
     def answer(path, body, headers):
-        system, *_, _last = (m["content"] for m in body["messages"])
+        system = body["messages"][0]["content"]
         if not system.startswith("You say whether sources"):
             return completion("It costs 5 euros." if system == "add" else "It costs 9 euros.")
         claim = re.search(r"<claim-\w+>\n(.*?)\n</claim", body["messages"][1]["content"], re.S)[1]

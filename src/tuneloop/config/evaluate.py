@@ -9,6 +9,7 @@ from pydantic import Field
 from tuneloop.artefacts.systems import Sampling
 from tuneloop.config.base import Section
 from tuneloop.config.engine import EngineConfig
+from tuneloop.config.golden import EncoderConfig
 from tuneloop.config.judge import JudgeConfig
 
 __all__ = ["EngineConfig", "EvaluateConfig", "JudgeConfig"]
@@ -24,6 +25,16 @@ class LatencyConfig(Section):
     """Requests at a time, the same for both. Where one engine serves both they take turns."""
     warm_up: int = Field(default=2, ge=0)
     """Requests before the first that counts."""
+
+
+class DriftConfig(Section):
+    """How far the candidate's answers, as a whole, are from the champion's; shown, no gate."""
+
+    meaning: Literal["auto", "on", "off"] = "auto"
+    """Compare what answers mean. `auto`: where the encoder is installed; `on` fails without it.
+    Takes about 300 short answers a second and core, 4,000 at most."""
+    encoder: EncoderConfig = EncoderConfig()
+    """What turns answers into vectors."""
 
 
 class EvaluateConfig(Section):
@@ -42,6 +53,8 @@ class EvaluateConfig(Section):
     """How answers are drawn, for both systems alike."""
     latency: LatencyConfig = LatencyConfig()
     """Latency as evidence of the decision."""
+    drift: DriftConfig = DriftConfig()
+    """Answers as a whole: length, refusals, form, and how far they moved."""
     max_prompts: int | None = Field(default=None, ge=1)
     """Use a seeded sample of the golden set; None: all of it."""
     metrics: list[Literal["exact_match", "token_f1"]] = Field(default_factory=list)

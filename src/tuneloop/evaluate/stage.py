@@ -82,6 +82,7 @@ def evaluate(
                 _time(jobs, engine, prompts, gathered, config)
             gathered.steps += engine.steps
     _grade(config, prompts, gathered, context.work)
+    _describe(config, prompts, gathered, context)
     judgments, judge, certificate = conclude(plans, gathered.judged, gathered.passed)
     gathered.rows["judgments"] = [judgment.row() for judgment in judgments]
     summary = _summary(systems, config, prompts, gathered) | {"judge": judge}
@@ -197,6 +198,21 @@ def _grade(
             gathered.rows["metrics"] += answering.metric_rows(
                 metric, prompts, side, gathered.answers[side], work=work / "metrics"
             )
+
+
+def _describe(
+    config: EvaluateConfig,
+    prompts: Sequence[GoldenPrompt],
+    gathered: _Round,
+    context: StageContext,
+) -> None:
+    """Compare the answers as a whole."""
+    from tuneloop.evaluate.distributions import Seen, describe, open_encoder
+
+    rows = gathered.rows
+    seen = Seen(prompts, gathered.answers, rows["checks"], rows.get("timings", []))
+    encoder = open_encoder(config.drift, cache=context.cache and context.cache / "encoder")
+    rows["distributions"] = describe(seen, encoder, seed=context.seed)
 
 
 def _summary(

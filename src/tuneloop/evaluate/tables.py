@@ -6,6 +6,9 @@
   supported, unsupported or nothing; only where a golden prompt has such a check.
 - `metrics.parquet`: one row per prompt, side and graded metric.
 - `timings.parquet`: one row per probed prompt and side, in seconds; only where latency is evidence.
+- `distributions.parquet`: one row per property of the answers as a whole: both systems' means, the
+  difference or distance with its 95 % interval and two-sided p-value; of a distance `null_high`,
+  which 97.5 % of alike systems stay below.
 - `samples.parquet`: one row per different answer of a prompt; see `sampling.py`.
 - `judgments.parquet`: one row per prompt, judge, order and sample; an undecided prompt has several
   samples. `p_a` and `p_b` are the probabilities of the labels of the first and the second answer
@@ -56,6 +59,12 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     },
     "timings": {
         "prompt_id": "string", "side": "string", "status": "string", "seconds": "float64",
+    },
+    "distributions": {
+        "metric": "string", "unit": "string", "status": "string", "reason": "string",
+        "n": "int64", "n_missing": "int64", "champion": "float64", "candidate": "float64",
+        "estimate": "float64", "ci_low": "float64", "ci_high": "float64", "p_value": "float64",
+        "null_high": "float64", "method": "string",
     },
     "samples": {
         "interaction_id": "string", "split": "string", "trigger": "string", "origin": "string",

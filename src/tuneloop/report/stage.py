@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuneloop.artefacts.manifest import Counts
 from tuneloop.artefacts.stage import (
@@ -19,6 +19,11 @@ from tuneloop.artefacts.stage import (
 )
 from tuneloop.artefacts.store import Artefact
 from tuneloop.config.decide import ReportConfig
+
+if TYPE_CHECKING:
+    import jinja2
+
+TABLES = ("answers", "checks", "judgments", "distributions")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def _gather(stages: Sequence[tuple[str, str, Artefact]], config: ReportConfig) -
     by_name = {name: artefact for name, _, artefact in stages}
     evaluation, decision = by_name["evaluate"], by_name["decide"]
     record = DecisionRecord.model_validate(decision.json("decision.json"))
-    rows = {name: _rows(evaluation, name) for name in ("answers", "checks", "judgments")}
+    rows = {name: _rows(evaluation, name) for name in TABLES}
     trained = [(n, a) for n, a in by_name.items() if n in ("sft", "dpo", "kto")]
     prompts = evaluation.json("evaluation.json")["prompts"]
     binding, beside = view.split_reasons(record)
@@ -90,6 +95,7 @@ def _gather(stages: Sequence[tuple[str, str, Artefact]], config: ReportConfig) -
         "training": view.training(trained),
         "checks": view.check_table(rows["checks"]),
         "answers": view.answer_table(rows["answers"]),
+        "distributions": rows["distributions"],
         "outcomes": view.pick_examples(record, rows, prompts, config.n_examples),
         "lineage": view.lineage([(name, artefact) for name, _, artefact in stages]),
         "decision_digest": decision.digest,
@@ -97,7 +103,12 @@ def _gather(stages: Sequence[tuple[str, str, Artefact]], config: ReportConfig) -
 
 
 def render(view: dict[str, Any]) -> str:
-    """Return the page. Autoescape is on: what users and models wrote is data, never markup."""
+    """Return the page."""
+    return str(templates().get_template("report.html.j2").render(view))
+
+
+def templates() -> jinja2.Environment:
+    """Return the templates. Autoescape is on: what users and models wrote is data, not markup."""
     import jinja2
 
     from tuneloop.report import numbers
@@ -112,7 +123,7 @@ def render(view: dict[str, Any]) -> str:
     for show in (numbers.level, numbers.share, numbers.gap, numbers.size, numbers.interval,
                  numbers.tick, numbers.number, numbers.p_value, numbers.words):  # fmt: skip
         environment.filters[show.__name__] = show
-    return environment.get_template("report.html.j2").render(view)
+    return environment
 
 
 def _rows(artefact: Artefact, name: str) -> list[dict[str, Any]]:
