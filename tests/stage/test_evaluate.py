@@ -361,7 +361,8 @@ def test_grounding_is_judged_though_the_judge_compares_nothing(tmp_path):
         output = run(golden, tmp_path / "one", config, champion, candidate, cache=cache)
         before = len(seen)
         again = run(golden, tmp_path / "two", config, champion, candidate, cache=cache)
-        assert len(seen) - before == 2 * 12  # the anchors, past the cache: reasoning and label
+        # What is known beforehand is asked past the cache: twelve claims and one planted sentence.
+        assert len(seen) - before == 2 * 13
     assert digests(again) == digests(output)
     found = {(r["side"], r["check"]): r["passed"] for r in rows(output, "checks")}
     assert found == {

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import threading
 import time
 
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from tuneloop.runtime import sandbox
-from tuneloop.runtime.sandbox import Limits, run_python
+from tuneloop.runtime.sandbox import Limits, run_python, syscalls
 from tuneloop.runtime.sandbox import run as running
 
 contained = pytest.mark.skipif(
@@ -185,6 +186,69 @@ def test_no_file_of_ours_is_open_inside(tmp_path):
     )
     assert "ours" not in ran.stdout
     kept.close()
+
+
+LIBC = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+
+
+@contained
+@pytest.mark.parametrize("flags", [0x10000000, 0x20000, 0x20000000, 0x40000000])
+def test_no_namespace_is_made_inside(flags):
+    code = f"print(libc.unshare({flags}), libc.syscall(56, {flags} | 17, 0, 0, 0, 0))"
+    assert run(LIBC + code).stdout == "-1 -1\n"
+
+
+@contained
+@pytest.mark.parametrize(
+    "code",
+    [
+        "fd = os.memfd_create('x')",  # memory that is in no process's count
+        "assert libc.shmget(0, 2**20, 0o1600) >= 0",
+        "assert libc.syscall(425, 8, ctypes.create_string_buffer(256)) >= 0",  # io_uring
+        "import socket; socket.socket(40, socket.SOCK_STREAM)",  # vsock
+        "import socket; socket.socket(16, socket.SOCK_RAW)",  # netlink
+    ],
+)
+def test_what_no_limit_holds_is_refused(code):
+    ran = run(LIBC + code)
+    assert ran.ending == "failed"
+    assert "Error" in ran.stderr
+
+
+@contained
+def test_what_answers_need_still_works():
+    ran = run(
+        "import threading, subprocess, sys, multiprocessing.shared_memory as m\n"
+        "thread = threading.Thread(target=print, args=('thread',)); thread.start(); thread.join()\n"
+        "print(subprocess.run([sys.executable, '-c', 'print(1)'], capture_output=True).stdout)\n"
+        "held = m.SharedMemory(create=True, size=100); held.unlink()"
+    )
+    assert (ran.ending, ran.stdout) == ("ok", "thread\nb'1\\n'\n"), ran.stderr
+
+
+@contained
+def test_a_program_that_kills_itself_has_failed_not_run_out_of_time():
+    assert run("import os; os.kill(os.getpid(), 9)").ending == "failed"
+
+
+def test_the_filter_is_written_for_both_machines_and_ends_in_a_verdict():
+    for machine in syscalls.MACHINES:
+        program = syscalls.seccomp_filter(machine)
+        assert len(program) % 8 == 0
+        code, *_, value = struct.unpack("=HBBI", program[-8:])
+        assert (code, value) == (0x06, syscalls.ALLOW)
+        steps = [struct.unpack("=HBBI", program[i : i + 8]) for i in range(0, len(program), 8)]
+        for place, (code, yes, no, _) in enumerate(steps):
+            assert code in (0x20, 0x06) or place + 1 + max(yes, no) < len(steps)
+
+
+def test_without_a_filter_nothing_is_run(monkeypatch):
+    monkeypatch.setattr(running, "known_machine", lambda: False)
+    running.why_not.cache_clear()
+    try:
+        assert "no filter of system calls" in str(running.why_not())
+    finally:
+        running.why_not.cache_clear()
 
 
 def test_without_a_sandbox_nothing_is_run(monkeypatch):

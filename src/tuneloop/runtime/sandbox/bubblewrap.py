@@ -36,7 +36,7 @@ def interpreter() -> str:
 
 
 def command(
-    bwrap: str, files: dict[str, int], limits: dict[str, int], argv: list[str]
+    bwrap: str, files: dict[str, int], filter_: int, limits: dict[str, int], argv: list[str]
 ) -> list[str]:
     """Return the command that runs `argv` with Python, contained.
 
@@ -46,6 +46,7 @@ def command(
     Args:
         bwrap: Path of bubblewrap.
         files: Path inside to an open file's descriptor; those files are read-only.
+        filter_: Descriptor of the filter of system calls.
         limits: For `inside.py`.
         argv: Arguments of the interpreter.
     """
@@ -57,6 +58,7 @@ def command(
         line += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         line += ["--unshare-user", "--disable-userns"]
+    line += ["--seccomp", str(filter_)]
     for path in SYSTEM:
         if os.path.islink(path):
             line += ["--symlink", os.readlink(path), path]

