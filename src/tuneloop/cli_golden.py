@@ -204,6 +204,32 @@ def status(
     show(report, summary_lines, as_json=json)
 
 
+@golden_app.command()
+def weigh(
+    file: FileArgument,
+    *,
+    by: Annotated[str, typer.Option("--by", help="Cohorts: intent or segment.")] = "intent",
+    set_: SetOption = None,
+    store: StoreOption = ".tuneloop",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show them.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Weigh prompts so that each cohort has its share of production's traffic."""
+    from tuneloop.artefacts.store import Store
+    from tuneloop.golden_set.file import GoldenFile
+    from tuneloop.golden_set.traffic import find_curated, read_rows
+    from tuneloop.golden_set.weigh import weigh as give_weights
+    from tuneloop.golden_set.weigh import weigh_lines
+    from tuneloop.present import show
+
+    if by not in ("intent", "segment"):
+        raise TuneloopError(f"no cohorts {by!r}", where="--by", hint="intent or segment")
+    golden = GoldenFile(file)
+    curated = find_curated(Store(store), set_)
+    report = give_weights(golden, read_rows(curated), by=by, dry_run=dry_run)
+    show({"set": curated.digest} | report, weigh_lines, as_json=json)
+
+
 def _walk(golden: GoldenFile, who: str) -> dict[str, Any]:
     """Ask about each candidate; every answer is written at once."""
     import sys

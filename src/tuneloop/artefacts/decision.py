@@ -68,6 +68,8 @@ class Primary(Measured):
     """The measure the verdict rests on.
 
     `status` is `missing` where nothing could be compared, with the reason beside it.
+    `weighted` says whether prompts counted by their weights; `beside` is the mean of the other
+    kind, where the golden set's weights differ.
     `mde` is the smallest true difference this many units would show with 80 % power,
     `n_needed` how many units would show a difference of the estimate's size.
     """
@@ -78,6 +80,8 @@ class Primary(Measured):
     min_improvement: float
     mde: float | None = None
     n_needed: int | None = None
+    weighted: bool = False
+    beside: Measured | None = None
 
     @property
     def rates(self) -> bool:

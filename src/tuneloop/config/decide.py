@@ -23,6 +23,9 @@ class DecideConfig(Section):
     (the first step of Holm's procedure)."""
     min_improvement: float = Field(default=0.0, ge=0, lt=1)
     """The primary's lower bound must exceed this."""
+    weighted: bool = False
+    """Weigh the primary by the golden prompts' weights (`tuneloop golden weigh`), so that it speaks
+    of production's mix. Slices and the judge stay unweighted; the other mean is shown beside."""
     protected_slices: list[str] = Field(default_factory=list)
     """Slices that may not get worse: unproven means HOLD."""
     slice_margin: float = Field(default=0.05, ge=0, lt=1)

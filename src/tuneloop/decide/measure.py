@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from tuneloop.artefacts.decision import Bounds, Measured, Outcomes, Primary, SliceResult
 from tuneloop.artefacts.digest import digest_json
 from tuneloop.config.decide import DecideConfig
-from tuneloop.decide.outcomes import Missing, Pair, collapse
+from tuneloop.decide.outcomes import Evidence, Missing, Pair, collapse, filled
+from tuneloop.statistics.means import Clusters
 from tuneloop.statistics.multiplicity import holm
-from tuneloop.statistics.paired import Comparison, compare
+from tuneloop.statistics.paired import Comparison, compare, compare_clusters
 from tuneloop.statistics.power import minimum_effect, units_needed
 from tuneloop.statistics.resampling import Resampling
 
@@ -49,12 +50,22 @@ class Measurement:
 
 
 def measure(
-    pairs: Mapping[str, Pair], units: Mapping[str, str], how: Resampling, *, judge: bool = False
+    pairs: Mapping[str, Pair],
+    units: Mapping[str, str],
+    how: Resampling,
+    *,
+    judge: bool = False,
+    weights: Mapping[str, float] | None = None,
 ) -> Measurement:
-    """Compare champion and candidate on the prompts in `pairs`, rows of one unit averaged."""
+    """Compare champion and candidate on the prompts in `pairs`, rows of one unit averaged.
+
+    With `weights` the mean is over prompts, each counting its weight, and its error over units.
+    """
     missing = [p for p in pairs.values() if p.champion is None or p.candidate is None]
 
     def compared(mode: Missing) -> Comparison | None:
+        if weights is not None:
+            return _compare_weighted(filled(pairs, mode), units, weights, how, judge=judge)
         values = list(collapse(pairs, units, mode).values())
         if not values:
             return None
@@ -70,6 +81,44 @@ def measure(
         n_prompts=len(pairs),
         n_missing=len(missing),
     )
+
+
+def measure_both(
+    pairs: Mapping[str, Pair], evidence: Evidence, how: Resampling, config: DecideConfig
+) -> tuple[Measurement, Measurement | None]:
+    """Return the primary's measurement, and that of the other kind: with weights, or without.
+
+    Where all weights are alike there is one kind alone.
+    """
+    units, weights, judge = evidence.units, evidence.weights, config.metric == "judge"
+    plain = measure(pairs, units, how, judge=judge)
+    if len({weights[p] for p in pairs}) < 2:
+        return plain, None
+    weighted = measure(pairs, units, how, judge=judge, weights=weights)
+    return (weighted, plain) if config.weighted else (plain, weighted)
+
+
+def _compare_weighted(
+    values: Mapping[str, tuple[float, float]],
+    units: Mapping[str, str],
+    weights: Mapping[str, float],
+    how: Resampling,
+    *,
+    judge: bool,
+) -> Comparison | None:
+    """Return the comparison of weighted means, its error robust to what units share."""
+    if not values:
+        return None
+    order = sorted(values)
+    champion, candidate = np.array([values[p] for p in order], dtype=np.float64).T
+    counted = np.array([weights[p] for p in order], dtype=np.float64)
+    codes = np.unique([units[p] for p in order], return_inverse=True)[1].astype(np.int64)
+    scale = 0.5 if judge else 1.0
+    reach = scale * max(1.0, float(np.max(np.abs([champion, candidate]))))
+    clusters = Clusters.of(scale * (candidate - champion), codes, counted)
+    found = compare_clusters(clusters, how, reach=reach)
+    own, others = (float(np.average(side, weights=counted)) for side in (candidate, champion))
+    return replace(found, champion_rate=others, candidate_rate=own)
 
 
 def measured_fields(of: Measurement, alpha: float, *, nothing: str) -> dict[str, Any]:
@@ -100,12 +149,20 @@ def state_measured(of: Measurement, alpha: float, *, nothing: str) -> Measured:
     return Measured(**measured_fields(of, alpha, nothing=nothing))
 
 
-def state_primary(of: Measurement, units: Mapping[str, str], config: DecideConfig) -> Primary:
-    """Return the primary as `decision.json` states it."""
+def state_primary(
+    of: Measurement,
+    units: Mapping[str, str],
+    config: DecideConfig,
+    other: Measurement | None = None,
+) -> Primary:
+    """Return the primary as `decision.json` states it, the `other` mean beside it."""
     nothing = f"no prompt has a value of {config.metric!r} for both systems"
     fields = measured_fields(of, config.alpha, nothing=nothing)
     clustered = len(set(units.values())) < len(units)
-    if clustered and of.complete:
+    weighted = config.weighted and other is not None
+    if weighted and of.complete:
+        fields["method"] += "; prompts by their weights"
+    if clustered and of.complete and not weighted:
         fields["method"] += f"; {of.n_prompts} prompts averaged within {of.n} families"
     mde = needed = None
     if of.complete:
@@ -120,6 +177,8 @@ def state_primary(of: Measurement, units: Mapping[str, str], config: DecideConfi
         min_improvement=config.min_improvement,
         mde=None if mde is None else rounded(mde),
         n_needed=needed,
+        weighted=weighted,
+        beside=state_measured(other, config.alpha, nothing=nothing) if other else None,
     )
 
 

@@ -47,6 +47,11 @@ class Evidence:
         }
 
     @property
+    def weights(self) -> dict[str, float]:
+        """Prompt id → how much of production's traffic it stands for, beside the others."""
+        return {p["id"]: float(p.get("weight") or 1.0) for p in self.prompts}
+
+    @property
     def answer_missing(self) -> set[tuple[str, str]]:
         """(prompt id, side) without a usable answer."""
         given = {(r["prompt_id"], r["side"]) for r in self.answers if r["status"] == "ok"}
@@ -125,14 +130,11 @@ def judge_values(judgments: Iterable[Row]) -> dict[str, Pair]:
     return pairs
 
 
-def collapse(
-    pairs: Mapping[str, Pair], units: Mapping[str, str], missing: Missing
-) -> dict[str, tuple[float, float]]:
-    """Return unit → (champion, candidate), each the mean over the unit's prompts.
+def filled(pairs: Mapping[str, Pair], missing: Missing) -> dict[str, tuple[float, float]]:
+    """Return prompt → (champion, candidate), whatever is missing left out or filled in.
 
     Args:
         pairs: Values by prompt.
-        units: Prompt → unit.
         missing: Leave prompts with a missing value out, or count each missing value
             `against` the candidate (its own as the worst, the champion's as the best)
             or `for` it.
@@ -140,7 +142,7 @@ def collapse(
     known = [v for p in pairs.values() for v in (p.champion, p.candidate) if v is not None]
     worst, best = min([0.0, *known]), max([1.0, *known])
     ends = {"against": (best, worst), "for": (worst, best)}
-    rows: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    rows: dict[str, tuple[float, float]] = {}
     for prompt, pair in pairs.items():
         champion, candidate = pair.champion, pair.candidate
         if champion is None or candidate is None:
@@ -149,7 +151,23 @@ def collapse(
             fill = ends[missing]
             champion = fill[0] if champion is None else champion
             candidate = fill[1] if candidate is None else candidate
-        rows[units[prompt]].append((champion, candidate))
+        rows[prompt] = (champion, candidate)
+    return rows
+
+
+def collapse(
+    pairs: Mapping[str, Pair], units: Mapping[str, str], missing: Missing
+) -> dict[str, tuple[float, float]]:
+    """Return unit → (champion, candidate), each the mean over the unit's prompts.
+
+    Args:
+        pairs: Values by prompt.
+        units: Prompt → unit.
+        missing: As for `filled`.
+    """
+    rows: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for prompt, values in filled(pairs, missing).items():
+        rows[units[prompt]].append(values)
     return {
         unit: (sum(a for a, _ in of) / len(of), sum(b for _, b in of) / len(of))
         for unit, of in sorted(rows.items())

@@ -137,13 +137,13 @@ def _measure(
     """Return every figure the gates need; people's in the judge's place where they decide."""
     from tuneloop.decide import objective as o
     from tuneloop.decide.judge import read_judge
-    from tuneloop.decide.measure import measure, measure_slices, state_primary
+    from tuneloop.decide.measure import measure_both, measure_slices, state_primary
     from tuneloop.decide.people import read_people
     from tuneloop.decide.people_gates import put_right, slices_put_right
 
     units = evidence.units
-    measured = measure(pairs, units, how, judge=config.metric == "judge")
-    primary = state_primary(measured, {p: units[p] for p in pairs}, o.limit_of(config))
+    measured, other = measure_both(pairs, evidence, how, config)
+    primary = state_primary(measured, {p: units[p] for p in pairs}, o.limit_of(config), other)
     slices = measure_slices(pairs, evidence.prompts, units, config, how)
     judge = read_judge(evidence.evaluation.get("judge") or {}, evidence.judgments, units, how)
     people = read_people(evidence, terms.labels, config)

@@ -235,7 +235,7 @@ def _summary(
         "n_prompts": len(prompts),
         "prompts": [
             prompt.model_dump(
-                mode="json", include={"id", "messages", "reference", "slices", "family"}
+                mode="json", include={"id", "messages", "reference", "slices", "family", "weight"}
             )
             for prompt in prompts
         ],

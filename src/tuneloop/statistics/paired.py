@@ -87,10 +87,36 @@ def compare_differences(
         wide_alpha: Level of the second interval; None: that of `how`.
     """
     of = Clusters.of(difference, codes)
+    alone = of.n == len(difference)
+    return compare_clusters(
+        of, how, reach=reach, step=step if alone else None,
+        mean_square=float(np.mean(difference**2)) if alone else None, wide_alpha=wide_alpha,
+    )  # fmt: skip
+
+
+def compare_clusters(
+    of: Clusters,
+    how: Resampling,
+    *,
+    reach: float,
+    step: float | None = None,
+    mean_square: float | None = None,
+    wide_alpha: float | None = None,
+) -> Comparison:
+    """Return what clusters of paired differences, weighted or not, say of their mean.
+
+    Args:
+        of: The clusters.
+        how: Level, resamples, seed.
+        reach: No difference can be larger than this.
+        step: The size of a win, where each cluster is one unweighted win, tie or loss.
+        mean_square: Of the differences, where each cluster is one of them.
+        wide_alpha: Level of the second interval; None: that of `how`.
+    """
     levels = (how.alpha, how.alpha if wide_alpha is None else wide_alpha)
     wins = int(np.sum(of.total > _TIE))
     losses = int(np.sum(of.total < -_TIE))
-    if step is not None and of.n == len(difference):
+    if step is not None:
         wide, narrow = (
             Interval(step * low, step * high, "Tango score interval")
             for low, high in (tango_interval(wins, losses, of.n, level) for level in levels[::-1])
@@ -114,12 +140,7 @@ def compare_differences(
         wins=wins,
         losses=losses,
         ties=of.n - wins - losses,
-        mean_square=_spread(of, difference),
+        mean_square=of.n * of.standard_error**2 + of.mean**2
+        if mean_square is None
+        else mean_square,
     )
-
-
-def _spread(of: Clusters, difference: Floats) -> float:
-    """Return what a cluster adds to the squared error, the mean's own square included."""
-    if of.n == len(difference):
-        return float(np.mean(difference**2))
-    return of.n * of.standard_error**2 + of.mean**2
