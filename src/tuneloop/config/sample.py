@@ -49,7 +49,9 @@ class SampleConfig(Section):
     """Weight of the judge's score."""
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Something must say which answer is better."""
+        """Something must say which answer is better, and one judge at most."""
+        if self.judge.panel:
+            yield Conflict(("judge.panel",), "one judge scores samples: a panel is not asked")
         scored = bool(self.checks) or self.judge.role != "off" or self.when == ["corrected"]
         if self.enabled and not scored:
             yield Conflict(
