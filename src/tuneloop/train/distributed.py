@@ -53,6 +53,26 @@ def gather(items: list[Any]) -> list[Any]:
     return list(gather_object(items))
 
 
+def shard_where_asked(state: Any) -> None:
+    """Let FSDP shard on CPU too, where the launcher asks for it; on GPUs it does by itself.
+
+    accelerate takes FSDP from the launcher for several accelerators only: processes on CPU would
+    train as DDP in silence, and a test on two of them would test nothing.
+
+    Args:
+        state: accelerate's `PartialState`, before an `Accelerator` is made of it.
+    """
+    from accelerate.utils import DistributedType
+
+    if shards() and state.distributed_type == DistributedType.MULTI_CPU:
+        state._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+
+def shards() -> bool:
+    """Return whether the launcher asks for FSDP, which shards the weights over the processes."""
+    return world_size() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def accumulation(*, global_batch_size: int, micro_batch_size: int) -> int:
     """Return the micro-batches each process adds up per optimiser step.
 

@@ -276,6 +276,7 @@ def arguments(run: Run, cls: Any, **own: Any) -> Any:
         max_length=None,  # rows that are too long were dropped, none is cut
         **own,
     )
+    distributed.shard_where_asked(args.distributed_state)
     if distributed.world_size() == 1 and args.n_gpu > 1:
         args._n_gpu = 1  # one process takes one GPU; DataParallel is not what anybody wants
     return args
