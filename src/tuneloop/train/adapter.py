@@ -119,7 +119,10 @@ def save_start(model: Any, folder: Path) -> None:
     partial.rename(folder)
 
 
-def save_adapter(model: Any, folder: Path, *, base: ResolvedModel, start: Path | None) -> None:
+def save_adapter(
+    model: Any, folder: Path, *, base: ResolvedModel, start: Path | None,
+    weights: dict[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Write the adapter: equal weights give equal bytes, and no path of this machine is in it.
 
     Args:
@@ -128,10 +131,13 @@ def save_adapter(model: Any, folder: Path, *, base: ResolvedModel, start: Path |
         base: The base it belongs to; its digest stands in the config.
         start: For PiSSA and OLoRA the folder of `save_start`: the adapter is converted to a
             plain LoRA of twice the rank that fits the original base.
+        weights: Gathered from all processes; None: the model has them all.
     """
     shutil.rmtree(folder, ignore_errors=True)
     conversion = {} if start is None else {"path_initial_model_for_weight_conversion": str(start)}
-    model.save_pretrained(folder, selected_adapters=["default"], **conversion)
+    model.save_pretrained(
+        folder, selected_adapters=["default"], state_dict=weights, **conversion
+    )
     path = folder / CONFIG
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = f"sha256:{base.digest}"

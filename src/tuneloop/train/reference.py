@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from tuneloop.artefacts.digest import digest_json
 from tuneloop.runtime.hardware import device
 from tuneloop.train import distributed
+from tuneloop.train.sharding import in_step
 
 if TYPE_CHECKING:
     from tuneloop.artefacts.stage import Progress, StageContext
@@ -94,10 +95,11 @@ def _log_probs(trainer: ReferenceTrainer, tokens: TokenRows, progress: Progress)
     progress.start("reference log-probabilities", total=len(mine))
     trainer.model.eval()
     found: list[tuple[int, list[float]]] = []
-    for batch in mine:
+    for batch, counts in in_step(mine):
         inputs = trainer._prepare_inputs(trainer.data_collator([tokens.rows[i] for i in batch]))
         with torch.no_grad():
-            found += zip(batch, trainer.reference_log_probs(inputs).tolist(), strict=True)
+            log_probs = trainer.reference_log_probs(inputs).tolist()
+        found += zip(batch, log_probs, strict=True) if counts else ()
         progress.advance()
     progress.done()
     return [values for _, values in sorted(distributed.gather(found))]

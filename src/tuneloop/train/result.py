@@ -11,6 +11,7 @@ from tuneloop.runtime.weights import merged_folder
 from tuneloop.train import distributed
 from tuneloop.train.adapter import WEIGHTS, save_adapter, servable_as_adapter
 from tuneloop.train.setup import Run
+from tuneloop.train.sharding import whole_weights
 
 
 def result_files(trainer: Any, run: Run, begun: Path | None) -> dict[str, Path]:
@@ -24,15 +25,18 @@ def result_files(trainer: Any, run: Run, begun: Path | None) -> dict[str, Path]:
         run: What it trained.
         begun: Folder with the adapter as it began, where its initialisation moved the base.
     """
-    if run.config.adapter == "full":
+    whole = run.config.adapter == "full"
+    # Gathered by all processes together, where each has a part.
+    weights = whole_weights(trainer.model, trained_only=not whole) if distributed.shards() else None
+    if whole:
         folder = run.work / "model"
         if distributed.is_main_process():
-            _save_model(trainer, run, folder)
+            _save_model(trainer, run, folder, weights)
         distributed.barrier()
         return _files("model", folder)
     adapter = run.work / "adapter"
     if distributed.is_main_process():
-        save_adapter(trainer.model, adapter, base=run.base, start=begun)
+        save_adapter(trainer.model, adapter, base=run.base, start=begun, weights=weights)
     distributed.barrier()
     if run.leaves_model:
         return _files("model", _merged(run, adapter))
@@ -42,7 +46,9 @@ def result_files(trainer: Any, run: Run, begun: Path | None) -> dict[str, Path]:
     return files
 
 
-def _save_model(trainer: Any, run: Run, folder: Path) -> None:
+def _save_model(
+    trainer: Any, run: Run, folder: Path, weights: dict[str, Any] | None
+) -> None:
     """Write the trained model in the type its base is stored in, with its tokenizer."""
     from transformers import AutoConfig
 
@@ -51,9 +57,13 @@ def _save_model(trainer: Any, run: Run, folder: Path) -> None:
         run.base.folder, trust_remote_code=run.base.trust_remote_code
     ).dtype
     model = trainer.accelerator.unwrap_model(trainer.model)
-    model = model.to(stored or model.dtype)
-    model.config.dtype = model.dtype
-    model.save_pretrained(folder)
+    dtype = stored or model.dtype
+    if weights is None:
+        model = model.to(dtype)
+    else:
+        weights = {n: w.to(dtype) if w.is_floating_point() else w for n, w in weights.items()}
+    model.config.dtype = dtype
+    model.save_pretrained(folder, state_dict=weights)
     run.tokenizer.save_pretrained(folder)
 
 

@@ -22,6 +22,7 @@ from tuneloop.train.meter import Meter, flop_per_token, token_counts
 from tuneloop.train.result import result_files
 from tuneloop.train.rows import TokenRows
 from tuneloop.train.setup import Run
+from tuneloop.train.sharding import check_sharding
 from tuneloop.train.tracking import tracked
 
 EVA_ROWS = 256
@@ -111,9 +112,12 @@ def begin(trainer: Any, run: Run) -> Path | None:
 
 
 def _keep_beginning(trainer: Any, run: Run) -> Path | None:
-    if run.config.adapter == "full":
+    whole = run.config.adapter == "full"
+    init = None if whole else trainer.model.peft_config["default"].init_lora_weights
+    if trainer.is_fsdp_enabled:
+        check_sharding(trainer.accelerator, init=init)
+    if whole:
         return None
-    init = trainer.model.peft_config["default"].init_lora_weights
     if init == "eva":
         rows, size = list(trainer.train_dataset)[:EVA_ROWS], run.config.micro_batch_size
         batches = [rows[i : i + size] for i in range(0, len(rows), size)]

@@ -27,6 +27,7 @@ from tuneloop.train.meter import Meter
 from tuneloop.train.norms import fuse_norms
 from tuneloop.train.packing import Batch, pack, pad
 from tuneloop.train.rows import IGNORED
+from tuneloop.train.sharding import in_step, shard
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
         self.data_collator: Any = Weighing(self.data_collator)
         whole = not hasattr(self.model, "peft_config")
         base = self.model if whole else self.model.get_base_model()
-        # Sharded weights are not there in full, under autocast they change their type.
-        plain = not (self.is_fsdp_enabled or self.is_deepspeed_enabled or self.args.bf16)
+        # ZeRO's weights are not there in full, under autocast they change their type.
+        plain = not (self.is_deepspeed_enabled or self.args.bf16)
         if plain and not self.aux_loss_enabled and supports_answer_head(base):
             add_answer_head(base)
             self.answers_only = True
@@ -103,6 +104,8 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
             fuse_norms(self.model)
         self.why_padded = self._why_padded(base) if packing else "packing is off"
         self.packs = self.why_padded is None
+        if self.is_fsdp_enabled:
+            shard(self.accelerator, self.model)
 
     def _why_padded(self, base: Any) -> str | None:
         if not self.answers_only:
@@ -200,10 +203,10 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
     ) -> dict[str, float]:
         """Return figures of this process's batches, summed over those of all processes."""
         sums: dict[str, float] = {}
-        for batch in batches:
+        for batch, counts in in_step(batches):
             with torch.no_grad():
                 found = sums_of(self._prepare_inputs(self.data_collator(batch)))
-            for name, value in found.items():
+            for name, value in found.items() if counts else ():
                 sums[name] = sums.get(name, 0.0) + float(value)
         parts = distributed.gather([sums])
         return {
