@@ -28,6 +28,7 @@ from tuneloop.cli_promote import approve, bundle, promote, replay, why
 from tuneloop.cli_run import open_pipeline, run_stages
 from tuneloop.cli_sets import card, diff, explain
 from tuneloop.cli_simulate import simulate
+from tuneloop.cli_sweep import sweep
 from tuneloop.errors import TuneloopError
 
 app = typer.Typer(
@@ -55,6 +56,7 @@ app.command()(replay)
 app.command()(why)
 app.command()(compare)
 app.command()(power)
+app.command()(sweep)
 app.command()(status)
 app.command()(lineage)
 app.add_typer(golden_app, name="golden")

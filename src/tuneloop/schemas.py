@@ -20,12 +20,14 @@ def reference_files() -> dict[str, str]:
     from tuneloop.config.policy import PolicyConfig
     from tuneloop.config.schema import RunConfig, config_json_schema
     from tuneloop.config.simulate import SimulateConfig
+    from tuneloop.config.sweep import SweepConfig
     from tuneloop.config.system import SystemConfig
 
     schemas = {
         "run-config.schema.json": config_json_schema(RunConfig, "tuneloop run config"),
         "simulate.schema.json": config_json_schema(SimulateConfig, "tuneloop simulate config"),
         "policy.schema.json": config_json_schema(PolicyConfig, "tuneloop policy"),
+        "sweep.schema.json": config_json_schema(SweepConfig, "tuneloop sweep"),
         "system.schema.json": config_json_schema(SystemConfig, "tuneloop system"),
         "event.schema.json": event_json_schema(),
         "golden.schema.json": GoldenPrompt.model_json_schema(),
@@ -36,6 +38,7 @@ def reference_files() -> dict[str, str]:
         "config.md": _config_page(RunConfig, "Every key of a run config"),
         "simulate.md": _config_page(SimulateConfig, "Every key of a simulation's config"),
         "policy.md": _config_page(PolicyConfig, "Every key of a policy"),
+        "sweep.md": _config_page(SweepConfig, "Every key of a sweep"),
         "system.md": _config_page(SystemConfig, "Every key of a system's file"),
         "formats.md": _formats_page(),
         "checks.md": _checks_page(),

@@ -94,7 +94,7 @@ def test_two_processes_train_as_one(smoke: dict, smoke_store: Path, tmp_path: Pa
     """Under `accelerate launch` the loss curve is that of one process, same global batch."""
     store = tmp_path / "two"
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
-    launch += [str(ROOT / "configs/accelerate/two_cpu_processes.yaml"), "--main_process_port", "0"]
+    launch += [str(ROOT / "configs/accelerate/cpu_ddp.yaml"), "--main_process_port", "0"]
     launch += ["-m", "tuneloop", "sft", "-c", str(SMOKE), "--json"]
     done = subprocess.run(
         launch, env=environment(store), capture_output=True, text=True, timeout=280, check=False

@@ -28,8 +28,9 @@ _CREDENTIALS = re.compile(r"^(?:https?://[^/?#]*@|[a-z][a-z0-9+.-]*://[^/?#]*:[^
 class Conflict(NamedTuple):
     """Values, each right alone, that cannot be together."""
 
-    keys: tuple[str, ...]
-    """The dotted keys that are read, below the section; the first written one is named."""
+    keys: tuple[str | tuple[str, ...], ...]
+    """The dotted keys that are read, below the section; the first written one is named. As a
+    tuple of its parts where a part has dots itself."""
     message: str
 
 

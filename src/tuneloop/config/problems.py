@@ -86,7 +86,7 @@ def _note_conflicts(tree: Tree, config: Section) -> None:
     doubtful = tree.wrong | tree.unsure
     for loc, section in _sections(config, ()):
         for keys, message in section.conflicts():
-            read = [(*loc, *key.split(".")) for key in keys]
+            read = [(*loc, *(key.split(".") if isinstance(key, str) else key)) for key in keys]
             if any(_overlap(key, other) for key in read for other in doubtful):
                 continue
             written = [key for key in read if key in tree.places]

@@ -135,9 +135,7 @@ def save_adapter(
     """
     shutil.rmtree(folder, ignore_errors=True)
     conversion = {} if start is None else {"path_initial_model_for_weight_conversion": str(start)}
-    model.save_pretrained(
-        folder, selected_adapters=["default"], state_dict=weights, **conversion
-    )
+    model.save_pretrained(folder, selected_adapters=["default"], state_dict=weights, **conversion)
     path = folder / CONFIG
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = f"sha256:{base.digest}"

@@ -44,6 +44,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]  # untyped library
         them means that nothing is lost.
         """
         self.progress.advance()
+        if state.global_step >= state.max_steps and args.eval_strategy != "no":
+            control.should_evaluate = True  # of what is kept there is a validation loss
         if control.should_save or control.should_evaluate:
             control.should_log = True
 

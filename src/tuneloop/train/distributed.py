@@ -64,13 +64,23 @@ def shard_where_asked(state: Any) -> None:
     """
     from accelerate.utils import DistributedType
 
-    if shards() and state.distributed_type == DistributedType.MULTI_CPU:
+    if _said("ACCELERATE_USE_FSDP") and state.distributed_type == DistributedType.MULTI_CPU:
         state._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
 def shards() -> bool:
-    """Return whether the launcher asks for FSDP, which shards the weights over the processes."""
-    return world_size() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    """Return whether the weights are sharded over the processes: FSDP, or ZeRO of stage 3."""
+    zero_3 = zero() and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
+    return world_size() > 1 and (_said("ACCELERATE_USE_FSDP") or zero_3)
+
+
+def zero() -> bool:
+    """Return whether the launcher asks for DeepSpeed."""
+    return _said("ACCELERATE_USE_DEEPSPEED")
+
+
+def _said(name: str) -> bool:
+    return os.environ.get(name, "").lower() == "true"
 
 
 def accumulation(*, global_batch_size: int, micro_batch_size: int) -> int:
@@ -91,7 +101,7 @@ def accumulation(*, global_batch_size: int, micro_batch_size: int) -> int:
 
 
 def check_launch() -> None:
-    """Refuse to train in fewer processes than the launcher was asked for.
+    """Refuse to train otherwise than the launcher was asked to.
 
     `accelerate launch --cpu --num_processes 2`, and a MULTI_CPU config without MPI, start one
     process in silence: half the global batch and another loss curve.
@@ -106,6 +116,12 @@ def check_launch() -> None:
             where="accelerate launch",
             hint="on CPU use a config file with distributed_type: MULTI_GPU, use_cpu: true and "
             f"num_processes: {asked} (it starts gloo processes), or torchrun",
+        )
+    if zero() and _said("ACCELERATE_USE_CPU"):
+        raise TrainingError(
+            "accelerate leaves DeepSpeed out on CPU, in silence",
+            where="accelerate launch",
+            hint="configs/accelerate/cpu_fsdp2.yaml shards on CPU",
         )
 
 
@@ -138,13 +154,18 @@ def asked_by(arguments: list[str]) -> int:
     """Return the number of processes that the arguments of `accelerate launch` ask for."""
     options = _options(arguments)
     if "num-processes" in options:
-        return int(options["num-processes"])
+        return _number(options["num-processes"])
     if config := options.get("config-file"):
         import yaml
 
         content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-        return int(content.get("num_processes") or 1)
+        return _number(content.get("num_processes"))
     return 1
+
+
+def _number(asked: Any) -> int:
+    """Return a number of processes; 1 for `gpu`, as many as there are, which torchrun starts."""
+    return int(asked) if str(asked).isdigit() else 1
 
 
 def _options(arguments: list[str]) -> dict[str, str]:

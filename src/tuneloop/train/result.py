@@ -46,9 +46,7 @@ def result_files(trainer: Any, run: Run, begun: Path | None) -> dict[str, Path]:
     return files
 
 
-def _save_model(
-    trainer: Any, run: Run, folder: Path, weights: dict[str, Any] | None
-) -> None:
+def _save_model(trainer: Any, run: Run, folder: Path, weights: dict[str, Any] | None) -> None:
     """Write the trained model in the type its base is stored in, with its tokenizer."""
     from transformers import AutoConfig
 

@@ -114,8 +114,7 @@ def begin(trainer: Any, run: Run) -> Path | None:
 def _keep_beginning(trainer: Any, run: Run) -> Path | None:
     whole = run.config.adapter == "full"
     init = None if whole else trainer.model.peft_config["default"].init_lora_weights
-    if trainer.is_fsdp_enabled:
-        check_sharding(trainer.accelerator, init=init)
+    check_sharding(trainer, init=init, compares=hasattr(trainer, "use_reference"))
     if whole:
         return None
     if init == "eva":

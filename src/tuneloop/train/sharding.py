@@ -6,6 +6,7 @@ the reference's log-probabilities, and what is saved is gathered from all proces
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -16,22 +17,28 @@ from tuneloop.train import distributed
 T = TypeVar("T")
 
 
-def check_sharding(accelerator: Any, *, init: str) -> None:
+def check_sharding(trainer: Any, *, init: Any, compares: bool) -> None:
     """Raise TrainingError where sharding is asked for in a way that does not train right.
 
     Args:
-        accelerator: The trainer's.
-        init: The adapter's initialisation.
+        trainer: Whose accelerator knows what was asked for.
+        init: The adapter's initialisation; None: there is no adapter.
+        compares: Whether the method compares with a reference, taken before training.
     """
+    if not distributed.shards():
+        return
     hint = "configs/accelerate/fsdp2.yaml is a config that works"
-    if accelerator.state.fsdp_plugin.fsdp_version != 2:
-        raise TrainingError("FSDP 1 mixes up LoRA's types", where="accelerate launch", hint=hint)
-    if accelerator.state.fsdp_plugin.cpu_ram_efficient_loading:
+    if trainer.is_deepspeed_enabled and compares:
         raise TrainingError(
-            "fsdp_cpu_ram_efficient_loading leaves all processes but the first without weights, "
-            "and a fresh adapter is drawn on each of them",
+            "ZeRO 3 has no model to take the reference from before training begins",
             where="accelerate launch",
-            hint=f"set it to false; {hint}",
+            hint=hint,
+        )
+    if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.fsdp_version != 2:
+        raise TrainingError(
+            "FSDP 1 cannot hold an adapter in float32 beside its base in 16 bit",
+            where="accelerate launch",
+            hint=hint,
         )
     if init == "eva":
         raise TrainingError(
@@ -46,7 +53,7 @@ def shard(accelerator: Any, model: Any) -> None:
     from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 
     fsdp2_prepare_model(accelerator, model)
-    model.to(accelerator.device)  # buffers, and what is not sharded
+    model.to(accelerator.device)  # buffers, and a base in 4 bit, which is not sharded
 
 
 def whole_weights(model: Any, *, trained_only: bool) -> dict[str, Any]:
@@ -64,10 +71,23 @@ def whole_weights(model: Any, *, trained_only: bool) -> dict[str, Any]:
     for name, value in itertools.chain(model.named_parameters(), buffers):
         if trained_only and not value.requires_grad:
             continue
-        whole = value.full_tensor() if isinstance(value, DTensor) else value
-        if distributed.is_main_process():
-            found[name] = whole.detach().cpu().contiguous()
+        with _gathered(value):
+            whole = value.full_tensor() if isinstance(value, DTensor) else value
+            if distributed.is_main_process():
+                found[name] = whole.detach().cpu().clone().contiguous()
     return found
+
+
+@contextlib.contextmanager
+def _gathered(value: Any) -> Iterator[None]:
+    """Have a weight in full inside the block where ZeRO holds a part of it."""
+    if not hasattr(value, "ds_id"):
+        yield
+        return
+    from deepspeed.zero import GatheredParameters
+
+    with GatheredParameters([value], modifier_rank=None):
+        yield
 
 
 def in_step(batches: Sequence[T]) -> Iterator[tuple[T, bool]]:

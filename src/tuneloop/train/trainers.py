@@ -102,10 +102,13 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
         if plain and not whole:
             fuse_lora(self.model)
             fuse_norms(self.model)
-        self.why_padded = self._why_padded(base) if packing else "packing is off"
+        why_padded = self._why_padded(base) if packing else "packing is off"
+        self.why_padded = distributed.gather([why_padded])[0]  # only rank 0 may have weights yet
         self.packs = self.why_padded is None
         if self.is_fsdp_enabled:
             shard(self.accelerator, self.model)
+        elif self.is_deepspeed_enabled and not distributed.shards():
+            self.model.to(self.args.device)  # the reference is taken before DeepSpeed begins
 
     def _why_padded(self, base: Any) -> str | None:
         if not self.answers_only:
