@@ -7,12 +7,13 @@ import pytest
 
 from tuneloop.config.load import load_config, load_model
 from tuneloop.config.policy import PolicyConfig
+from tuneloop.config.sweep import SweepConfig
 from tuneloop.config.system import SystemConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-# configs/accelerate holds launch settings of another tool.
-OTHERS = {"policies": PolicyConfig, "systems": SystemConfig}
-FOUND = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name not in {"accelerate", *OTHERS})
+# configs/accelerate and configs/launch hold settings of other tools.
+OTHERS = {"policies": PolicyConfig, "sweeps": SweepConfig, "systems": SystemConfig}
+FOUND = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name not in {"accelerate", "launch", *OTHERS})
 PARTS = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name in OTHERS)
 
 
