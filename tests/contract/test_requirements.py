@@ -118,8 +118,9 @@ def third_party_imports(root):
 def test_what_the_sources_import_is_declared_and_the_core_is_used(root, project):
     imported = third_party_imports(root)
     names = {requirement.name for requirement in declared(project)}
-    # vllm is named by the variants' requirement files: its two builds differ in name.
-    assert imported - names - {"vllm"} == set()
+    # vllm is named by the variants' requirement files: its two builds differ in name. deepspeed is
+    # imported where the launcher has started it only.
+    assert imported - names - {"vllm", "deepspeed"} == set()
     core = {Requirement(row).name for row in project["dependencies"]}
     assert core - imported == set(), "declared in the core, but never imported"
 
