@@ -13,7 +13,9 @@ from tuneloop.config.system import SystemConfig
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # configs/accelerate and configs/launch hold settings of other tools.
 OTHERS = {"policies": PolicyConfig, "sweeps": SweepConfig, "systems": SystemConfig}
-FOUND = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name not in {"accelerate", "launch", *OTHERS})
+FOUND = sorted(
+    p for p in CONFIGS.rglob("*.yaml") if p.parent.name not in {"accelerate", "launch", *OTHERS}
+)
 PARTS = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name in OTHERS)
 
 
