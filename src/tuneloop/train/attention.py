@@ -8,6 +8,7 @@ is much faster on a CPU than that of PyTorch's flash attention.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class _Grouped(torch.autograd.Function):  # type: ignore[misc]  # untyped librar
     ) -> torch.Tensor:  # fmt: skip
         """Return the attended values (N, heads, D)."""
         ctx.shapes, ctx.spec, ctx.scale = (q.shape, k.shape, v.shape), spec, scale
-        ctx.groups, done = [], []
+        ctx.n_blocks, kept, done = [], [], []
         for take, mask in zip(spec["take"], masks, strict=True):
             gq, gk, gv = _gather(q, take, k.shape[1]), _gather(k, take), _gather(v, take)
             gq *= scale
@@ -73,8 +74,10 @@ class _Grouped(torch.autograd.Function):  # type: ignore[misc]  # untyped librar
                 attended[:, :, begin:end] = (shares[-1] @ gv[:, :, 0, :end]).view_as(
                     attended[:, :, begin:end]
                 )
-            ctx.groups.append((gq, gk, gv, shares))
+            kept += [gq, gk, gv, *shares]
+            ctx.n_blocks.append(len(shares))
             done.append(_flat(attended))
+        ctx.save_for_backward(*kept)  # checkpointing lets go of nothing that is kept otherwise
         return torch.cat(done).index_select(0, spec["put"]).view(*q.shape[:2], -1)
 
     @staticmethod
@@ -84,7 +87,9 @@ class _Grouped(torch.autograd.Function):  # type: ignore[misc]  # untyped librar
         by_q: list[torch.Tensor] = []
         by_k: list[torch.Tensor] = []
         by_v: list[torch.Tensor] = []
-        for take, (gq, gk, gv, shares) in zip(ctx.spec["take"], ctx.groups, strict=True):
+        kept = iter(ctx.saved_tensors)
+        for take, n_blocks in zip(ctx.spec["take"], ctx.n_blocks, strict=True):
+            gq, gk, gv, *shares = itertools.islice(kept, 3 + n_blocks)
             go = _gather(gradient, take, gk.shape[1])
             dq, dk, dv = (torch.zeros_like(x) for x in (gq, gk, gv))
             for (begin, end), share in zip(_blocks(take.shape[1]), shares, strict=True):

@@ -148,8 +148,9 @@ def _sequences(row: dict[str, Any]) -> list[int]:
 
 
 def need_rows(tokens: TokenRows, *, where: str, max_length: int) -> None:
-    """Raise TrainingError, saying what to do, where there is nothing to train on."""
+    """Raise TrainingError, saying what to do, where there is nothing to learn."""
     if tokens.rows:
+        _need_both_labels(tokens, where=where)
         return
     if tokens.n_in == 0:
         hint = "the build stage made no such rows: look at its summary, or switch this stage off"
@@ -157,3 +158,19 @@ def need_rows(tokens: TokenRows, *, where: str, max_length: int) -> None:
         hint = f"all {tokens.n_in} rows were dropped: {tokens.dropped_said()}"
         hint += f"; max_length is {max_length}" if tokens.dropped["too_long"] else ""
     raise TrainingError("the training set is empty", where=where, hint=hint)
+
+
+def _need_both_labels(tokens: TokenRows, *, where: str) -> None:
+    """Raise TrainingError where all answers are good, or all bad: KTO learns from telling apart."""
+    labels = {row["label"] for row in tokens.rows if "label" in row}
+    if len(labels) != 1:
+        return
+    there, lacking = ("good", "bad") if labels.pop() else ("bad", "good")
+    raise TrainingError(
+        f"all {len(tokens.rows):,} answers are {there}: with none that is {lacking} there is "
+        "nothing to tell apart",
+        where=where,
+        hint=f"let a rule of build.rules make rows of {lacking} answers (makes: [kto], "
+        f"label: {'false' if lacking == 'bad' else 'true'}), or train "
+        + ("sft on the good ones" if there == "good" else "dpo on pairs"),
+    )

@@ -8,7 +8,7 @@ import training
 
 from tuneloop.errors import TrainingError
 from tuneloop.train.encode import preference_rows, sft_rows
-from tuneloop.train.rows import IGNORED, read_rows
+from tuneloop.train.rows import IGNORED, TokenRows, need_rows, read_rows
 from tuneloop.train.setup import load_tokenizer
 
 
@@ -228,3 +228,15 @@ def test_a_released_template_masks_what_is_not_the_answer(tmp_path):
     (tokens,) = sft_rows(stored(tmp_path, row), released, max_length=400).rows
     assert learned(released, tokens) == "good day<|im_end|>\nof course<|im_end|>\n"
     assert "they need help" in released.decode(tokens["input_ids"])
+
+
+@pytest.mark.parametrize(
+    ("label", "says", "hint"), [(True, "are good", "label: false"), (False, "are bad", "on pairs")]
+)
+def test_answers_that_are_all_good_or_all_bad_are_refused_with_what_to_do(label, says, hint):
+    rows = [{"prompt_ids": [1], "completion_ids": [2], "label": label} for _ in range(3)]
+    with pytest.raises(TrainingError, match=f"all 3 answers {says}") as caught:
+        need_rows(TokenRows(rows=rows), where="kto", max_length=9)
+    assert hint in caught.value.hint
+    both = [*rows, rows[0] | {"label": not label}]
+    need_rows(TokenRows(rows=both), where="kto", max_length=9)
