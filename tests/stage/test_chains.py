@@ -150,7 +150,9 @@ def test_layers_trained_whole_are_merged(chain, module, precision):
     lora = {"r": 4, "modules_to_save": [module]}
     chain.train("sft", precision=precision, lora=lora)
     curve = chain.train("dpo", precision=precision)
-    assert curve["train"][0]["loss"] == pytest.approx(0.693147, abs=1e-5)
+    # In bf16 the same rows round otherwise in a batch of another make-up.
+    loose = 1e-5 if precision == "fp32" else 1e-3
+    assert curve["train"][0]["loss"] == pytest.approx(0.693147, abs=loose)
     assert (chain.start.folder / "merged/model.safetensors").is_file()
 
 

@@ -107,7 +107,7 @@ def test_other_data_or_another_config_is_refused(monkeypatch, examples, base, tm
 # -- bad batches -----------------------------------------------------------------------
 def poison(monkeypatch, step, value):
     """Make the loss of one optimiser step another."""
-    from tuneloop.train.trainers import SftTrainer
+    from tuneloop.train.sft import SftTrainer
 
     plain = SftTrainer.compute_loss
 
