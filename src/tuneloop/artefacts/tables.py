@@ -71,6 +71,7 @@ PREFERENCES = pa.schema(
         ("feedback_ids", pa.list_(pa.string())),
         ("outcome", pa.string()),  # better, tie or both_bad
         ("weight", pa.float64()),
+        ("n_answers", pa.int32()),  # how many it was on; above 1: a conversation from there on
     ]
 )
 """One row a compared pair of curated interactions; several annotators are one row."""

@@ -34,6 +34,7 @@ def make_card(
         },
         "curated_rows": tally.counts().model_dump(),
         "skipped": summary["skipped"],
+        "whole_conversations": summary["whole_conversations"],
         "caps": summary["caps"],
         "sources": _top(tally.cohorts["source"]),
         "signals": _top(tally.signals),
@@ -152,6 +153,7 @@ def card_text(card: dict[str, Any]) -> str:
         f"- **Not trained on**: {refused['output_terms']:,} rows for the terms of their answer, "
         f"{refused['consent_basis']:,} for their basis of consent, "
         f"{card['terms']['interactions_refused']:,} interactions refused",
+        *_whole_lines(card["whole_conversations"]),
         *_replay_lines(card["replay"]),
         "",
         "## Biases",
@@ -177,6 +179,13 @@ def _listed(counts: dict[str, int]) -> str:
 def _plain(text: str) -> str:
     """Return a name that cannot break out of its place in the page."""
     return " ".join(str(text).split()).replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
+
+
+def _whole_lines(counts: dict[str, int]) -> list[str]:
+    if not counts:
+        return []
+    return [f"- **Compared as whole conversations**: {counts['compared']:,}, of which the "
+            f"{counts['answers_left_out']:,} answers after the compared ones are in no row"]  # fmt: skip
 
 
 def _replay_lines(facts: dict[str, Any]) -> list[str]:

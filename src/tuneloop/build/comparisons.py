@@ -23,6 +23,7 @@ class Comparisons:
         loser: Row of the other.
         outcome: `better`, `tie` or `both_bad`.
         weight: How sure those who compared leave one, 0 … 1.
+        n_answers: How many answers each was on; above 1, conversations that went on.
         feedback_id: Ids of the feedback of all of them.
         owner: The comparison each id belongs to, ascending.
     """
@@ -31,6 +32,7 @@ class Comparisons:
     loser: Ints
     outcome: pa.Array
     weight: Floats
+    n_answers: Ints
     feedback_id: pa.Array
     owner: Ints
 
@@ -55,8 +57,13 @@ class Pending:
             if "weight" in table.column_names
             else np.ones(len(first))
         )
+        n_answers = (
+            filled(as_array(table.column("n_answers")), 1.0)
+            if "n_answers" in table.column_names
+            else np.ones(len(first))
+        )
         columns = {c: as_array(table.column(c)) for c in ("winner_id", "loser_id", "outcome")}
-        self._table = pa.table(columns | {"ids": ids, "weight": said}).sort_by(
+        self._table = pa.table(columns | {"ids": ids, "weight": said, "n_answers": n_answers}).sort_by(
             [("winner_id", "ascending"), ("loser_id", "ascending")]
         )
         self._seen = np.zeros(self._table.num_rows, dtype=np.int64)
@@ -80,6 +87,7 @@ class Pending:
             },
             outcome=as_array(table.column("outcome")),
             weight=table.column("weight").to_numpy(),
+            n_answers=table.column("n_answers").to_numpy().astype(np.int64),
             feedback_id=as_array(table.column("ids")).flatten(),
             owner=pc.list_parent_indices(as_array(table.column("ids"))).to_numpy().astype(np.int64),
         )

@@ -43,6 +43,7 @@ def finish(
     summary: dict[str, Any] = {
         "skipped": {reason: n for reason, n in sorted(tally.skipped.items()) if n},
         "caps": {kind: limits[kind]["caps"] for kind in KINDS if limits[kind]["caps"]},
+        "whole_conversations": dict(sorted(tally.wholes.items())),
         "replay": facts,
         "length_bias": limits["preference"]["length_bias"],
     }

@@ -153,7 +153,9 @@ def _comparisons(sources: Sources, rule: RuleConfig, order: _Order) -> Made:
     signal = with_signal(rows, rule)
     fits = (stated.weight >= rule.min_weight) & signal[stated.winner] & signal[stated.loser]
     feedback = Links(stated.owner, np.arange(len(stated.owner)) + len(rows.signals.row))
-    weight = stated.weight * rule.weight
+    fits &= (stated.n_answers == 1) | (rule.whole != "drop")
+    share = stated.n_answers if rule.whole == "share" else 1.0
+    weight = stated.weight * rule.weight / share
     outcome = stated.outcome.to_numpy(zero_copy_only=False)
     if order.kind == "kto":
         both = [

@@ -32,6 +32,7 @@ class Tally:
         users: How many used rows each person has.
         sides: By (system, side), how many settled texts are good or bad.
         signals: How much feedback by each signal stands behind the rows.
+        wholes: Comparisons of conversations that went on, and how many answers came after.
         first: When the earliest used row was recorded.
         last: When the latest was.
     """
@@ -47,6 +48,7 @@ class Tally:
     users: Counter[str] = field(default_factory=Counter)
     sides: Counter[tuple[str, str]] = field(default_factory=Counter)
     signals: Counter[str] = field(default_factory=Counter)
+    wholes: Counter[str] = field(default_factory=Counter)
     first: str | None = None
     last: str | None = None
 
@@ -55,6 +57,10 @@ class Tally:
         used = used_rows(settled)
         self.n_used += len(used)
         self.skipped.update(sources.skipped)
+        later = sources.comparisons.n_answers - 1
+        if later.any():
+            self.wholes["compared"] += int((later > 0).sum())
+            self.wholes["answers_left_out"] += int(later.sum())
         at = pa.array(used)
         for name in COHORTS:
             _count(self.cohorts[name], as_array(sources.rows.column(name)).take(at))

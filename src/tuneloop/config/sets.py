@@ -55,6 +55,10 @@ class RuleConfig(Section):
     """The row's weight is that of its feedback times this."""
     by_score: bool = False
     """Multiply the weight by the score, too."""
+    whole: Literal["share", "full", "drop"] = "share"
+    """A comparison of conversations that went on after the two answers at which they part: those
+    two make the row, which weighs its `share` (one over the number of answers that the verdict
+    was on, since any of them may have decided it), in `full`, or there is no row (`drop`)."""
     unpaired: bool = False
     """Only for answers that are in no pair."""
 

@@ -123,6 +123,7 @@ class Preferences:
 
     Attributes:
         outcome: 1 the first is better, -1 the second, 0 a tie, 2 both bad.
+        n_answers: How many answers it was on, from the two rows' own to the end.
     """
 
     id: pa.Array
@@ -134,6 +135,7 @@ class Preferences:
     outcome: NDArray[np.int8]
     dimension: Codes
     trust: Floats
+    n_answers: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.ts)

@@ -106,6 +106,12 @@ class Actor(Struct, gc=False):
     id: str | None = None
 
 
+class Metadata(Struct, gc=False):
+    """What counts of the metadata: how many answers a verdict on whole conversations was on."""
+
+    n_answers: Any = None
+
+
 class Feedback(Struct, gc=False):
     """One piece of feedback."""
 
@@ -115,6 +121,7 @@ class Feedback(Struct, gc=False):
     value: Any = None
     scale: tuple[float, float] | None = None
     op: str = "set"
+    metadata: Metadata | None = None
 
 
 decode_interaction = msgspec.json.Decoder(Interaction).decode

@@ -269,6 +269,7 @@ def _preferences(
         outcome=table["outcome"].to_numpy()[chosen],
         dimension=dimension[chosen],
         trust=np.ones(len(chosen)),
+        n_answers=table["value"].to_numpy()[chosen].astype(np.int32),
     )
 
 

@@ -102,12 +102,15 @@ def _decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
 
 
 def _value(event: Feedback) -> tuple[float, str | None]:
-    """Return the number an event carries, and its value as JSON (texts: NaN and None)."""
+    """Return the number an event carries, and its value as JSON (texts: NaN and None).
+
+    A comparison's number is that of the answers it was on.
+    """
     value, signal = event.value, event.signal
     if signal in TEXTS:
         return _NAN, None
     if isinstance(value, dict):
-        return _NAN, canonical_json(value)
+        return _n_answers(event), canonical_json(value)
     text = _PLAIN.get(value) if isinstance(value, bool | None) else canonical_json(value)
     if signal == "thumb":
         return (1.0 if value in (True, 1, "up") else -1.0), text
@@ -119,6 +122,12 @@ def _value(event: Feedback) -> tuple[float, str | None]:
     if signal in ("stars", "score", "dwell"):  # a retraction
         return _NAN, text
     return (0.0 if value is False else 1.0), text
+
+
+def _n_answers(event: Feedback) -> float:
+    """Return how many answers a comparison was on: more than one if it was on a conversation."""
+    n = event.metadata.n_answers if event.metadata else None
+    return float(n) if isinstance(n, int) and 1 < n < 2**31 else 1.0
 
 
 _PLAIN = {None: "null", True: "true", False: "false"}

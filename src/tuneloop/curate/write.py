@@ -258,6 +258,9 @@ def write_preferences(
     offsets = np.concatenate([[0], np.cumsum(high - low)]).astype(np.int32)
     ids = preferences.id.take(pa.array(place))
     names = [OUTCOMES[o] for o in outcome.tolist()]
+    n_answers = np.ones(len(pairs.first), np.int32)
+    believed = pairs.of >= 0
+    np.maximum.at(n_answers, pairs.of[believed], preferences.n_answers[believed])
     table = pa.table([
         interactions.id.take(pa.array(winner)),
         interactions.id.take(pa.array(loser)),
@@ -265,6 +268,7 @@ def write_preferences(
         pa.ListArray.from_arrays(pa.array(offsets), ids),
         pa.array(names, pa.string()),
         pa.array(found.pair_weight[chosen]),
+        pa.array(n_answers[chosen]),
     ], schema=PREFERENCES)  # fmt: skip
     pq.write_table(table, path, compression="zstd")
     return {name: names.count(name) for name in sorted(set(names))}

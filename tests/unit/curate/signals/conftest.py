@@ -93,6 +93,7 @@ class ByHand:
             outcome=np.array(column[3], np.int8),
             dimension=np.full(p, -1, np.int32),
             trust=np.ones(p),
+            n_answers=np.ones(p, np.int32),
         )
 
     def prompts(self, columns, rows=None):
