@@ -19,7 +19,8 @@ _INSIDE = (
     "content", "result", "generated_text", "prediction", "choices", "generations", "raw",
 )  # fmt: skip
 _SHELLS = frozenset(
-    {"usage", "model", "id", "object", "created", "system_fingerprint", "stop_reason", "parsed",
+    {"incomplete_details", "finishReason", "candidates", "modelVersion", "responseId",
+     "usageMetadata", "response_metadata", "usage", "model", "id", "object", "created", "system_fingerprint", "stop_reason", "parsed",
      "llm_output", "run", "type", "service_tier", "finish_reason", "index", "logprobs", "metadata",
      "generation_info", "stop_sequence", "usage_metadata", "role", "status", "provider"}
 )  # fmt: skip
@@ -82,7 +83,7 @@ def _parsed(value: Any) -> Any:
     chat = is_chat(parsed) or _has_blocks(parsed)
     if isinstance(parsed, dict):
         wrapped = _only(parsed)
-        chat = chat or "choices" in parsed or "generations" in parsed or (
+        chat = chat or bool({"choices", "generations", "candidates"} & parsed.keys()) or (
             wrapped is not None and (is_chat(parsed[wrapped]) or wrapped in ("output", "messages"))
         )  # fmt: skip
         chat = chat or (isinstance(parsed.get("messages"), list) and is_chat(parsed["messages"]))
@@ -92,14 +93,32 @@ def _parsed(value: Any) -> Any:
 def _read(value: Any, *, depth: int) -> Response:
     if value in (None, {}) or depth > MAX_DEPTH:
         return {}
+    response = _said(value, depth)
+    reason = _why_stopped(value) if isinstance(value, Mapping) else None
+    if reason and response and "finish_reason" not in response.get("extra", {}):
+        response["extra"] = response.get("extra", {}) | {"finish_reason": reason}
+    return response
+
+
+def _why_stopped(value: Mapping[str, Any]) -> str | None:
+    """Return why generation stopped, in the words of whatever generated."""
+    inner = (("incomplete_details", "reason"), ("response_metadata", "finish_reason"),
+             ("response_metadata", "stop_reason"), ("generation_info", "finish_reason"))  # fmt: skip
+    said = [value.get(name) for name in ("finish_reason", "stop_reason", "finishReason")]
+    said += [held.get(key) for name, key in inner if isinstance(held := value.get(name), Mapping)]
+    return next((reason for reason in said if isinstance(reason, str) and reason), None)
+
+
+def _said(value: Any, depth: int) -> Response:
     if isinstance(value, str):
         return {"content": value}
     if isinstance(value, list):
         return _last(value, depth)
     if not isinstance(value, Mapping):
         return {"content": as_text(value)}
-    if isinstance(value.get("choices"), list) and value["choices"]:
-        return _choice(value["choices"], depth)
+    for name in ("choices", "candidates"):
+        if isinstance(value.get(name), list) and value[name]:
+            return _choice(value[name], depth)
     if isinstance(value.get("messages"), list) and is_chat(value["messages"]):
         return _last(value["messages"], depth)
     if value.get("type") == "message" and isinstance(value.get("content"), list):
@@ -129,10 +148,11 @@ def _choice(choices: list[Any], depth: int) -> Response:
     if not isinstance(first, Mapping):
         return _read(first, depth=depth + 1)
     response = _read(
-        first.get("message") or first.get("delta") or first.get("text"), depth=depth + 1
+        first.get("message") or first.get("delta") or first.get("text") or first.get("content"),
+        depth=depth + 1,
     )
-    if first.get("finish_reason"):
-        response["extra"] = response.get("extra", {}) | {"finish_reason": first["finish_reason"]}
+    if response and (reason := _why_stopped(first)):
+        response["extra"] = response.get("extra", {}) | {"finish_reason": reason}
     if len(choices) > 1:
         response["extra"] = response.get("extra", {}) | {"other_choices": choices[1:]}
     return response
@@ -156,7 +176,10 @@ def _last(value: list[Any], depth: int) -> Response:
     first = value[0]
     if isinstance(first, Mapping) and "message" in first and not is_chat(first.get("role")):
         inner = first["message"]
-        return _read(inner if isinstance(inner, Mapping) else first, depth=depth + 1)
+        response = _read(inner if isinstance(inner, Mapping) else first, depth=depth + 1)
+        if response and (reason := _why_stopped(first)):
+            response["extra"] = response.get("extra", {}) | {"finish_reason": reason}
+        return response
     if isinstance(first, Mapping) and "text" in first and not {"role", "type"} & first.keys():
         return _read(first["text"], depth=depth + 1)  # a generation without a message
     if any(isinstance(v, Mapping) and v.get("type") in ("function_call", "reasoning")
@@ -164,7 +187,7 @@ def _last(value: list[Any], depth: int) -> Response:
         return _merged(value)
     if is_chat(value):
         own = [m for m in read_messages(value, role="assistant") if m["role"] == "assistant"]
-        reason = value[-1].get("finish_reason") if isinstance(value[-1], Mapping) else None
+        reason = _why_stopped(value[-1]) if isinstance(value[-1], Mapping) else None
         response = as_answer(own[-1]) if own else {}
         if reason and response:
             response["extra"] = response.get("extra", {}) | {"finish_reason": reason}

@@ -19,6 +19,8 @@ from tuneloop.recognise.languages import unwanted
 Flags = NDArray[np.bool_]
 
 _REFUSAL_CHARS = 240
+TOKEN_LIMIT = ("length", "max_tokens", "MAX_TOKENS", "max_output_tokens")
+"""Why generation stopped where an answer met its limit, in the words of those who log it."""
 _INJECTION = "|".join((patterns.CONTROL_TOKENS, patterns.ORDERS, patterns.HIDDEN))
 _ODD = "|".join(f"(?:{each})" for each in (_INJECTION, patterns.TOXIC, patterns.MAYBE_BROKEN))
 
@@ -140,7 +142,7 @@ def _truncated(answers: pa.Array, finish_reason: pa.Array | None) -> Flags:
     for place in np.flatnonzero(json_like & ~hits).tolist():
         hits[place] = _open_json(end[place].as_py())
     if finish_reason is not None:
-        stopped = pc.is_in(finish_reason, pa.array(["length", "max_tokens", "MAX_TOKENS"]))
+        stopped = pc.is_in(finish_reason, pa.array(TOKEN_LIMIT))
         hits |= np.asarray(pc.fill_null(stopped, False).to_numpy(zero_copy_only=False))
     done: Flags = hits
     return done

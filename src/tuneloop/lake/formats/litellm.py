@@ -98,6 +98,7 @@ FORMAT = Format(
         ("messages", "request.messages", "a text, a list or JSON"),
         ("model_parameters", "request.sampling, tools, response_format", ""),
         ("response", "response", "a ChatCompletion or a text"),
+        ("response.choices[0].finish_reason", "response.extra.finish_reason", ""),
         ("status: failure", "outcome error (or cancelled)", "the answer is empty"),
         ("startTime, endTime, completionStartTime", "event_ts, latency_ms, ttft_ms", "seconds"),
         ("response_cost, *_tokens", "cost, usage", ""),

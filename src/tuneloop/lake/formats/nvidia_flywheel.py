@@ -69,6 +69,7 @@ FORMAT = Format(
         ("request.temperature …", "request.sampling", ""),
         ("request.user", "subject_key", ""),
         ("response.choices[0].message", "response", ""),
+        ("response.choices[0].finish_reason", "response.extra.finish_reason", ""),
         ("response.id, model, usage", "id, system, usage", ""),
     ),
     examples=(

@@ -13,7 +13,7 @@ from typing import Any
 from tuneloop.lake.answers import read_answer
 from tuneloop.lake.chats import read_messages, read_system
 from tuneloop.lake.compose import interaction
-from tuneloop.lake.fields import amount, as_text, ident, mapping, nest, parse_json, take
+from tuneloop.lake.fields import amount, as_text, ident, mapping, nest, parse_json, take, texts
 from tuneloop.lake.format import Event, Format, Record, Source, UnfitError
 from tuneloop.lake.ids import content_id
 from tuneloop.lake.parts import Message
@@ -79,6 +79,9 @@ def _call(span: Span, genai: dict[str, Any]) -> Event:
     if not prompt:
         raise UnfitError("no_prompt", "the span records no input messages")
     attributes, usage = span.attributes, mapping(genai.get("usage"))
+    said = {} if span.failed and not answer else read_answer(answer)
+    if reasons := texts(response.get("finish_reasons")):
+        said["extra"] = {"finish_reason": reasons[0]} | said.get("extra", {})
     version = mapping(genai.get("prompt")).get("version")
     template = mapping(genai.get("prompt")).get("name")
     ttft = amount(response.get("time_to_first_chunk"))
@@ -92,7 +95,7 @@ def _call(span: Span, genai: dict[str, Any]) -> Event:
     return interaction(
         span.id or content_id("otel", span.trace_id, span.name, str(span.start), prompt),
         prompt,
-        {} if span.failed and not answer else read_answer(answer),
+        said,
         event_ts=span.start,
         outcome="error" if span.failed else "ok",
         trace_id=span.trace_id,
@@ -244,6 +247,7 @@ FORMAT = Format(
         ("spanId, traceId, parentSpanId", "id = span_id, trace_id = episode_id, parent_id", ""),
         ("gen_ai.input.messages, gen_ai.system_instructions", "request.messages", "also JSON"),
         ("gen_ai.output.messages", "response", "the first candidate"),
+        ("gen_ai.response.finish_reasons", "response.extra.finish_reason", "the first"),
         ("events gen_ai.*.message, gen_ai.choice", "the same", "older conventions"),
         ("gen_ai.prompt.N.*, gen_ai.completion.N.*", "the same", "OpenLLMetry"),
         ("gen_ai.request.*, gen_ai.tool.definitions", "request.sampling, request.tools", ""),
