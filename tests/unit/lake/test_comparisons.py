@@ -57,6 +57,13 @@ GOOD_ONE = (["q"], ["good"], ["bad"])
         ({"input": "q", "chosen": "good", "rejected": "bad", "generations": ["bad", "good"],
           "order": ["A", "B"]}, "pairwise"),
         ({"prompt": "q", "better": "good", "worse": "bad"}, "pairwise"),
+        ({"prompt": "q", "model_a_response": "bad", "model_b_response": "good",
+          "preferred_model": "model_b"}, "pairwise"),
+        ({"Input.prompt": "q", "Input.response_A": "good", "Input.response_B": "bad",
+          "Answer.choice": "A", "WorkerId": "W1"}, "pairwise"),
+        ({"query": "q", "completion_a": "good", "completion_b": "bad", "annotations": [
+            {"annotator": "x", "choice": "a"}, {"annotator": "y", "choice": "b"},
+            {"annotator": "z", "choice": "a"}]}, "pairwise"),
         ({"conversations": [{"from": "human", "value": "q"}],
           "chosen": {"from": "gpt", "value": "good"}, "rejected": {"from": "gpt", "value": "bad"}},
          "pairwise"),

@@ -30,13 +30,22 @@ _PROMPTS = ("prompt", "instruction", "question", "query", "context", "history", 
             "info", "article", "document", "conversations", "messages")  # fmt: skip
 _WITHIN = ("full_text", "text", "prompt", "question", "post", "article", "content")
 _SYSTEMS = ("system", "system_prompt")
+_MIRRORED = re.compile(
+    r"((?:model|system|assistant|bot|agent|llm)[ _-]?)([012ab])[ _-]"
+    r"(response|answer|completion|output|generation|reply|text|summary|conversation)", re.I,
+)  # fmt: skip
+_WRAPPED = re.compile(r"(?:input|answer)\.(?=.)", re.I)
+_JUDGED = ("annotations", "judgments", "judgements", "annotator_votes", "human_annotations",
+           "evaluations")  # fmt: skip
 _VERDICTS = (
     "winner", "human_winner", "preference", "human_preference", "preferred", "better_response_id",
     "better", "choice", "vote", "verdict", "human_label", "gold_label", "label", "labels",
     "judgment", "judgement", "human_judgment", "selected", "best", "better_response", "overall",
+    "preferred_model", "preferred_response", "preferred_answer", "preferred_output",
+    "winning_model", "best_answer", "human_choice", "human_vote", "decision", "result",
 )  # fmt: skip
 _SCORES = ("score", "rating", "votes", "rank")
-_ACTORS = ("annotator_id", "worker_id", "worker", "rater_id", "rater", "annotator",
+_ACTORS = ("annotator_id", "worker_id", "workerid", "worker", "rater_id", "rater", "annotator",
            "annotator_index", "annotatorid", "judge", "evaluator", "user_id", "user")  # fmt: skip
 _STAMPS = ("timestamp", "created_at", "tstamp", "date")
 _REASONS = ("rationale", "reason", "explanation", "justification", "comment")
@@ -45,6 +54,7 @@ _ANNOTATOR = re.compile(r"(?:annotator|rater|judge|expert|human|label|vote)[ _-]
 
 def recognise(record: Mapping[str, Any]) -> float:
     """Look for a prompt, two answers with numbers or letters, and a verdict."""
+    record = _plain(record)
     stated = _stated(record)
     if stated and _prompts(record):
         trl = stated[1] == _STATED[0] and "prompt" in record
@@ -56,11 +66,12 @@ def recognise(record: Mapping[str, Any]) -> float:
         return 0.0
     if signed({name: record[name] for name in verdicts}):
         return -1.0
-    return 0.7 if verdicts or _scores(record) else 0.0
+    return 0.7 if verdicts or _scores(record) or _judged(record) else 0.0
 
 
 def convert(record: Record, source: Source) -> Iterable[Event]:
     """Yield both answers and every verdict."""
+    record = _plain(record)
     stated = _stated(record)
     found = stated or _answers(record)
     if found is None:
@@ -77,6 +88,20 @@ def convert(record: Record, source: Source) -> Iterable[Event]:
         ids=(ids[0], ids[1]), systems=(models[0], models[1]),
     )  # fmt: skip
     return [e | {"event_ts": stamp} if e["type"] == "feedback" else e for e in events]
+
+
+def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record with its columns called `response_a` where they are `model_a_response`.
+
+    Columns of crowd work (`Input.prompt`, `Answer.choice`) lose what they begin with.
+    """
+    wrapped = sum(1 for name in record if _WRAPPED.match(str(name))) > 1
+    plain: dict[str, Any] = {}
+    for name, value in record.items():
+        name = _WRAPPED.sub("", str(name)) if wrapped else str(name)
+        found = _MIRRORED.fullmatch(name)
+        plain.setdefault(f"{found[3]}_{found[2]}" if found else name, value)
+    return plain
 
 
 def _answers(record: Mapping[str, Any]) -> tuple[list[Any], tuple[str, str]] | None:
@@ -184,9 +209,21 @@ def _scores(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [pair for pair in pairs if all(number_of(record.get(n)) is not None for n in pair)]
 
 
+def _judged(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what several people said, each in an object of its own."""
+    for name in _JUDGED:
+        held = parse_json(record.get(name))
+        if isinstance(held, list) and held and all(isinstance(one, Mapping) for one in held):
+            return held if all(_verdict_fields(one) for one in held) else []
+    return []
+
+
 def _votes(
     record: Record, marks: tuple[str, str], models: list[str | None], source: Source
 ) -> list[Vote]:
+    several = [] if _verdict_fields(record) else _judged(record)
+    if several:
+        return [vote for one in several for vote in _votes(one, marks, models, source)]
     fields = [name for name in _verdict_fields(record) if record[name] is not None]
     lower = {str(name).lower(): value for name, value in record.items()}
     named = next((str(lower[k]) for k in _ACTORS if isinstance(lower.get(k), str | int)), None)
@@ -229,7 +266,10 @@ FORMAT = Format(
         ("`winner`, `preference`, `label`, `choice`, …", "`preference`",
          "the answer's own number, letter or model; `A>B`; `tie`; from 1: 0 and 1.5 are ties"),
         ("a verdict below 0", "refused: `bad_verdict`", "whose a 1 is cannot be told then"),
-        ("`annotator1`, `annotator2`, …", "`preference`", "one a reviewer"),
+        ("`annotator1`, `annotator2`, …; `annotations`, `judgments`, …: a list of objects",
+         "`preference`", "one a reviewer"),
+        ("`model_a_response`; `Input.prompt`, `Answer.choice`", "the same",
+         "read as `response_a`, `prompt`, `choice`"),
         ("`score_1`, `score_2`", "`preference`",
          "the higher (of `rank_1`, …: the lower), where nothing else says it"),
         ("`annotator_id`, `worker`, `judge`, …", "`actor.id`", "a reviewer"),
@@ -246,6 +286,8 @@ FORMAT = Format(
             "better_response_id": 1,
         },
         {"question": "A sea?", "answer_a": "The Baltic.", "answer_b": "Salt.", "winner": "tie"},
+        {"query": "A town?", "model_a_response": "Ulm.", "model_b_response": "Blue.",
+         "annotations": [{"annotator": "x", "choice": "a"}, {"annotator": "y", "choice": "b"}]},
         {"question": "A hill?", "chosen": "The Brocken.", "rejected": "The Elbe."},
         {
             "question": {"full_text": "Why?"}, "answer_0": "So.", "answer_1": "Because.",
