@@ -35,7 +35,13 @@ LAST = (
 )
 EARLIER = (
     ["Which apples are best for a pie?"],
-    ["Sour ones, such as Boskoop.", "And for juice?", "Sweet and sour mixed.", "Thanks", "Welcome."],
+    [
+        "Sour ones, such as Boskoop.",
+        "And for juice?",
+        "Sweet and sour mixed.",
+        "Thanks",
+        "Welcome.",
+    ],
     ["Any.", "Really?", "Yes, any apple is fine."],
 )
 

@@ -63,9 +63,9 @@ class Pending:
             else np.ones(len(first))
         )
         columns = {c: as_array(table.column(c)) for c in ("winner_id", "loser_id", "outcome")}
-        self._table = pa.table(columns | {"ids": ids, "weight": said, "n_answers": n_answers}).sort_by(
-            [("winner_id", "ascending"), ("loser_id", "ascending")]
-        )
+        self._table = pa.table(
+            columns | {"ids": ids, "weight": said, "n_answers": n_answers}
+        ).sort_by([("winner_id", "ascending"), ("loser_id", "ascending")])
         self._seen = np.zeros(self._table.num_rows, dtype=np.int64)
 
     def of(self, rows: Rows) -> Comparisons:
