@@ -36,7 +36,11 @@ def built_set(store: Store, digest: str) -> Artefact:
 
 
 def card_report(store: Store, digest: str) -> dict[str, Any]:
-    """Return a set's card, and its text as `markdown`."""
+    """Return a set's card, and its text as `markdown`.
+
+    Of a set that an erasure left, `rewritten_from` is the set as it was, and `rows_left` its rows
+    by kind: its card's counts are of before.
+    """
     built = built_set(store, digest)
     if "card.json" not in built.manifest.files:
         raise DataError(
@@ -45,13 +49,25 @@ def card_report(store: Store, digest: str) -> dict[str, Any]:
             hint="run `tuneloop build --force` once",
         )
     text = built.path("card.md").read_text(encoding="utf-8")
-    return {"digest": built.digest, "card": built.json("card.json"), "markdown": text}
+    report = {"digest": built.digest, "card": built.json("card.json"), "markdown": text}
+    before = built.manifest.details.get("rewritten_from")
+    if before is None:
+        return report
+    left = {kind: len(_rows(built, kind)) for kind in KINDS}
+    return report | {"rewritten_from": before, "rows_left": left}
 
 
 def card_lines(report: dict[str, Any]) -> list[str]:
     """Return a card as lines for people."""
     text: str = report["markdown"]
-    return [f"set {report['digest']}", "", *text.splitlines()]
+    lines = [f"set {report['digest']}"]
+    if "rewritten_from" in report:
+        left = ", ".join(f"{n:,} {kind}" for kind, n in report["rows_left"].items())
+        lines.append(
+            f"rewritten by an erasure from {report['rewritten_from'][:12]}: {left} rows are left; "
+            "the counts below are of before"
+        )
+    return [*lines, "", *text.splitlines()]
 
 
 def diff_sets(store: Store, old: str, new: str) -> dict[str, Any]:

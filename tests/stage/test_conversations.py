@@ -59,8 +59,14 @@ def curated(tmp_path_factory):
     (folder / "golden.jsonl").write_text(json.dumps(golden) + "\n", "utf-8")
 
     def kept(kind, artefact, files, details=None):
-        draft = Manifest(kind=kind, key=uuid.uuid4().hex, digest="", files={},
-                         details=details or {}, started_at=datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
+        draft = Manifest(
+            kind=kind,
+            key=uuid.uuid4().hex,
+            digest="",
+            files={},
+            details=details or {},
+            started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
         return artefact(store.commit(draft, files).manifest, store)
 
     context = StageContext(work=folder / "w", seed=1, progress=SilentProgress())

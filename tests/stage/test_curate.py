@@ -198,6 +198,18 @@ def test_a_trial_may_name_the_task_and_environment_it_learns_from(run):
     assert "tenant 'nobody'" in caught.value.hint
 
 
+def test_consent_ends_by_the_lakes_clock_or_a_later_one(run):
+    until = (START + timedelta(days=30)).isoformat()
+    events = [asked("lent", TOPICS[0], consent={"train": True, "until": until}),
+              asked("given", TOPICS[1], consent={"train": True}),
+              said("f0", "lent", "thumb", True), said("f1", "given", "thumb", True)]  # fmt: skip
+    assert run(events).by_id.keys() == {"lent", "given"}
+    later = run(events, as_of=(START + timedelta(days=31)).isoformat())
+    assert later.why["interaction", "lent"] == "consent_expired"
+    newer = [*events, asked("new", TOPICS[2], hours=24 * 31), said("f2", "new", "thumb", True)]
+    assert "lent" not in run(newer, as_of=START.isoformat()).by_id
+
+
 def test_consent_can_be_required(run):
     events = [
         asked("asked", TOPICS[0], consent={"train": True}),
@@ -316,6 +328,7 @@ LEAKS = {
     "exact": TOPICS[3],
     "spelling": TOPICS[3].upper().replace(" ", "  ") + "???",
     "near": "hello " + TOPICS[3] + " today",
+    "lookalikes": TOPICS[3].replace("o", "о").replace("e", "е"),
 }
 
 
@@ -555,6 +568,45 @@ def test_a_training_row_that_asks_a_held_out_question_in_other_words_goes(run, m
     assert after.summary["split_meaning"]["n_dropped"] == 1
     with pytest.raises(LeakError, match="1 training rows"):
         run(events, leak={"semantic": "auto", "on_leak": "fail"})
+
+
+def test_too_many_training_rows_in_other_words_of_held_out_ones_stop_the_run(run, monkeypatch):
+    rewordings = [f"quite another sentence about number {n} {n * 3} {n * 7}" for n in range(12)]
+    events = many()
+    events += [asked(f"p{n}", text, hours=200 + n) for n, text in enumerate(rewordings)]
+    events += [said(f"pf{n}", f"p{n}", "thumb", True, hours=300) for n in range(len(rewordings))]
+    before = run(events)
+    held = next(row for row in before.rows if row["split"] == "validation")
+    planted = [n for n in range(12) if before.by_id[f"p{n}"]["split"] == "train"][:5]
+    meaning = {rewordings[n]: held["prompt"][-1]["content"] for n in planted}
+    with_meanings(monkeypatch, meaning)
+    assert run(events, leak={"semantic": "auto", "max_share": 0.1}).summary["split_meaning"][
+        "n_dropped"
+    ] == len(planted)
+    with pytest.raises(LeakError, match="5 training rows"):
+        run(events, leak={"semantic": "auto", "max_share": 0.02})
+
+
+SAME = {
+    "exact": lambda text: text,
+    "spelling": lambda text: text.upper().replace(" ", "  ") + "?!",
+    "near": lambda text: text + " please",
+    "lookalikes": lambda text: text.replace("a", "а").replace("e", "е"),
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_no_training_row_repeats_a_held_out_question(run, kind):
+    before = run(many())
+    held = next(row for row in before.rows if row["split"] == "validation")
+    text = SAME[kind](held["prompt"][-1]["content"])
+    planted = [asked(f"p{n}", text, f"A new answer, number {n}.", hours=300 + n) for n in range(3)]
+    planted += [said(f"pf{n}", f"p{n}", "thumb", True, hours=400) for n in range(3)]
+    after = run([*many(), *planted])
+    kept = [after.by_id[f"p{n}"] for n in range(3) if f"p{n}" in after.by_id]
+    assert kept
+    assert {row["split"] for row in kept} == {"validation"}
+    assert after.by_id[held["interaction_id"]]["split"] == "validation"
 
 
 def test_a_row_marked_as_golden_stops_the_run(run):

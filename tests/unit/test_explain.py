@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tuneloop.artefacts import erasures
 from tuneloop.artefacts.manifest import Manifest, Parent
 from tuneloop.artefacts.stage import CuratedSet, StageContext
 from tuneloop.artefacts.store import Store
@@ -169,6 +170,21 @@ def test_what_no_set_holds_is_an_error(made):
         explain(made.store, "ffffffffffff0000")
     with pytest.raises(DataError, match="too short"):
         explain(made.store, "f")
+
+
+def test_a_card_says_that_its_counts_are_of_before_an_erasure(made, tmp_path):
+    built = made.sets()
+    path = tmp_path / "preference_train.parquet"
+    pq.write_table(pq.read_table(built.path(path.name)).slice(1), path)
+    files = {name: built.path(name) for name in built.manifest.files} | {path.name: path}
+    left = erasures.rewrite(made.store, built, files)
+    report = card_report(made.store, left.digest)
+    assert report["rewritten_from"] == built.digest
+    assert report["rows_left"]["preference"] == 1
+    told = "\n".join(card_lines(report))
+    assert "the counts below are of before" in told
+    assert "1 preference" in told
+    assert "before" not in "\n".join(card_lines(card_report(made.store, built.digest)))
 
 
 def test_a_card_is_shown_and_only_of_a_set(made):

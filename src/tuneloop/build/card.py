@@ -184,8 +184,9 @@ def _plain(text: str) -> str:
 def _whole_lines(counts: dict[str, int]) -> list[str]:
     if not counts:
         return []
-    return [f"- **Compared as whole conversations**: {counts['compared']:,}, of which the "
-            f"{counts['answers_left_out']:,} answers after the compared ones are in no row"]  # fmt: skip
+    n, m = counts["compared"], counts["answers_left_out"]
+    return [f"- **Compared as whole conversations**: {n:,}; the {m:,} answers after the compared "
+            "ones are in no row"]  # fmt: skip
 
 
 def _replay_lines(facts: dict[str, Any]) -> list[str]:

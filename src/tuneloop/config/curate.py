@@ -84,6 +84,10 @@ class CurateConfig(Section):
     """What no one source of rows may exceed."""
     split: SplitConfig = SplitConfig()
     """Training and validation."""
+    as_of: datetime | None = None
+    """Consent that ended (`until`) before this counts as refused. Never before the lake's newest
+    interaction, which is what counts where this is null: then the same lake always gives the same
+    set, but one that no longer grows goes on with consent that has ended since. UTC if unsaid."""
     require_consent: bool = False
     """Drop interactions without `consent.train: true`; a stated refusal is always obeyed."""
     max_answer_chars: int = Field(default=20_000, gt=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def read(
     progress.start("curate: interactions", total=lake.size("interaction"))
     redactor = make_redactor(config.redact, seed=context.seed)
     guard = Guard(masked_golden(golden, redactor), config.leak)
-    rules = Rules(config, scope, lake.watermark())
+    rules = Rules(config, scope, max(lake.watermark(), _seconds(config.as_of)))
     cleaner = Cleaner(config, redactor, guard)
     preparing = prepare.Prepare(folder, rules, cleaner, folder / "spoken.arrow")
     names = lake.work("interaction", prepare.COLUMNS, preparing, progress)
@@ -86,6 +87,12 @@ def read(
         redactions=_redactions(folder, names, config.redact.n_samples),
         guard=guard,
     )
+
+
+def _seconds(when: datetime | None) -> float:
+    if when is None:
+        return 0.0
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def _join(

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tuneloop.curate.lookalikes import fold
 from tuneloop.curate.near import Sets, near_pairs
 
 SHINGLE = 5
@@ -24,13 +25,13 @@ Ints = NDArray[np.int64]
 
 
 def normalise(texts: list[str] | pa.Array) -> pa.Array:
-    """Return texts in one form: NFKC, lower case, words and single spaces only.
+    """Return texts in one form: NFKC, lower case, words and single spaces only, lookalikes folded.
 
     Placeholders lose their numbers; Chinese, Japanese and Korean signs become words of one.
     """
     column = pa.array(texts, type=pa.large_string()) if isinstance(texts, list) else texts
     column = pc.replace_substring_regex(column, r"\[([A-Z]+)_\d+\]", r"[\1]")
-    column = pc.utf8_lower(pc.utf8_normalize(column, "NFKC"))
+    column = fold(pc.utf8_lower(pc.utf8_normalize(column, "NFKC")))
     column = _spaced(column)
     # Single spaces are most of what is between words, and stay as they are.
     column = pc.replace_substring_regex(

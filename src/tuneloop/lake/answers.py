@@ -20,7 +20,8 @@ _INSIDE = (
 )  # fmt: skip
 _SHELLS = frozenset(
     {"incomplete_details", "finishReason", "candidates", "modelVersion", "responseId",
-     "usageMetadata", "response_metadata", "usage", "model", "id", "object", "created", "system_fingerprint", "stop_reason", "parsed",
+     "usageMetadata", "response_metadata", "usage", "model", "id", "object", "created",
+     "system_fingerprint", "stop_reason", "parsed",
      "llm_output", "run", "type", "service_tier", "finish_reason", "index", "logprobs", "metadata",
      "generation_info", "stop_sequence", "usage_metadata", "role", "status", "provider"}
 )  # fmt: skip
@@ -102,8 +103,12 @@ def _read(value: Any, *, depth: int) -> Response:
 
 def _why_stopped(value: Mapping[str, Any]) -> str | None:
     """Return why generation stopped, in the words of whatever generated."""
-    inner = (("incomplete_details", "reason"), ("response_metadata", "finish_reason"),
-             ("response_metadata", "stop_reason"), ("generation_info", "finish_reason"))  # fmt: skip
+    inner = (
+        ("incomplete_details", "reason"),
+        ("response_metadata", "finish_reason"),
+        ("response_metadata", "stop_reason"),
+        ("generation_info", "finish_reason"),
+    )
     said = [value.get(name) for name in ("finish_reason", "stop_reason", "finishReason")]
     said += [held.get(key) for name, key in inner if isinstance(held := value.get(name), Mapping)]
     return next((reason for reason in said if isinstance(reason, str) and reason), None)

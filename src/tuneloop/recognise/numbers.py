@@ -13,18 +13,22 @@ _SPOKEN = re.compile(
     r"(?: ?(?:\[dot\]|\(dot\)|\{dot\}|\.) ?[a-z]{2,24}){1,4}\b"
 )
 _IBAN = re.compile(
-    r"(?i)(?<!\w)[a-z]{2}\d{2}(?:[ -]?[a-z0-9]{4}){2,7}(?:[ -]?[a-z0-9]{1,3})?(?!\w)"
+    r"(?i)(?<!\w)[a-z]{2}\d{2}(?:[ \xa0-]{0,2}[a-z0-9]{4}){2,7}"
+    r"(?:[ \xa0-]{0,2}[a-z0-9]{1,3})?(?!\w)"
 )
-_CARD = re.compile(r"(?<![\w.])[2-6](?:[ -]?\d){11,18}(?![\w])")
+_CARD = re.compile(r"(?<![\w.])[2-6](?:[ \xa0-]{0,2}\d){11,18}(?![\w])")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 _IPV6 = re.compile(
     r"(?i)(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}(?:[0-9a-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])"
 )
+# Between two groups stands nothing, one sign or two: "555  0189" is written, too.
 _PHONE = re.compile(
     r"(?<![\w.+-])(?:"
-    r"(?:\+|00)\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{2,5}){1,4}"  # international
-    r"|(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}"  # North America
-    r"|\(?0\d{1,4}\)?[ /-]\d{2,8}(?:[ -]\d{2,5}){0,3}"  # national, leading zero
+    r"(?:\+|00)\d{1,3}[ \xa0.-]{0,2}(?:\(\d{1,4}\)[ \xa0.-]{0,2})?\d{1,5}"
+    r"(?:[ \xa0.-]{0,2}\d{2,5}){1,4}"  # international
+    r"|(?:1[ \xa0.-]{1,2})?(?:\(\d{3}\)[ \xa0]{0,2}|\d{3}[ \xa0.-]{1,2})"
+    r"\d{3}[ \xa0.-]{1,2}\d{4}"  # North America
+    r"|\(?0\d{1,4}\)?[ \xa0/-]{1,2}\d{2,8}(?:[ \xa0-]{1,2}\d{2,5}){0,3}"  # national, leading zero
     r"|0\d(?:\.\d{2}){4}"  # France, with points
     r")(?![\w]|[.-]\d)"
 )
@@ -64,7 +68,7 @@ def iban_rest(compact: str) -> int:
 def _iban(text: str) -> int:
     """Return the length of the IBAN the text begins with, else 0."""
     for end in range(len(text), 14, -1):
-        compact = re.sub(r"[ -]", "", text[:end]).upper()
+        compact = re.sub(r"[ \xa0-]", "", text[:end]).upper()
         cut_in_word = end < len(text) and text[end].isalnum()
         if cut_in_word or not 15 <= len(compact) <= 34 or not text[end - 1].isalnum():
             continue
