@@ -97,8 +97,8 @@ def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     wrapped = sum(1 for name in record if _WRAPPED.match(str(name))) > 1
     plain: dict[str, Any] = {}
-    for name, value in record.items():
-        name = _WRAPPED.sub("", str(name)) if wrapped else str(name)
+    for column, value in record.items():
+        name = _WRAPPED.sub("", str(column)) if wrapped else str(column)
         found = _MIRRORED.fullmatch(name)
         plain.setdefault(f"{found[3]}_{found[2]}" if found else name, value)
     return plain
