@@ -93,6 +93,7 @@ def test_answers_people_did_not_want_are_answered_anew_and_scored(curated, syste
         again, _ = run(curated, system, config, engine, tmp_path / "work")
         assert len(seen) == n_asked == 3 * 4  # finished answers are not asked again
     assert {row["interaction_id"] for row in rows} == {"disliked", "corrected", "reworded"}
+    assert all(len(row["feedback_ids"]) == (row["trigger"] == "reworded") for row in rows)
     by = {(row["interaction_id"], row["answer"]): row for row in rows}
     assert by["disliked", "no"]["origin"] == "recorded"
     assert by["disliked", "no"]["margin"] == 0

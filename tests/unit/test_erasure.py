@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -163,6 +164,27 @@ def test_artefacts_are_rewritten_and_the_old_are_unreplayable(loop, lake):
     table = loop.store.by_digest(rewritten[before["curate"]])[0].path("curated.parquet")
     kept = pq.read_table(table).column("interaction_id").to_pylist()
     assert kept == ["i5"]  # i3 goes with the signal she gave on it
+
+
+def test_new_answers_go_with_the_question_and_with_the_signal_that_asked_for_them(
+    loop, lake, tmp_path
+):
+    rows = [
+        {"interaction_id": "i1", "answer": "to her question", "feedback_ids": ["f9"]},
+        {"interaction_id": "i3", "answer": "as she corrected it, her name replaced",
+         "feedback_ids": ["f3", "f4"]},
+        {"interaction_id": "i5", "answer": "of somebody else", "feedback_ids": ["f3"]},
+    ]  # fmt: skip
+    path = tmp_path / "samples.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    draft = Manifest(kind="sample", key="k", digest="", files={}, started_at=datetime.now(UTC))
+    sampled = loop.store.commit(draft, {"samples.parquet": path})
+    report = remove(loop, lake)
+    left = {a["digest"]: a["rewritten_as"] for a in report["artefacts"]}[sampled.digest]
+    table = loop.store.by_digest(left)[0].path("samples.parquet")
+    assert pq.read_table(table).column("interaction_id").to_pylist() == ["i5"]
+    with pytest.raises(StoreError, match="erased"):
+        sampled.folder()
 
 
 def test_who_learned_is_known_before_and_after(loop, lake):

@@ -37,6 +37,7 @@ class _Wanted:
     recorded: str
     correction: str | None
     evidence: float
+    feedback_ids: list[str]
     texts: list[str] = field(default_factory=list)
     judged: dict[str, float] = field(default_factory=dict)
 
@@ -118,7 +119,7 @@ def _wanted(row: Mapping[str, Any], config: SampleConfig) -> _Wanted | None:
     evidence = abs(row["score"]) * row["weight"] + (row["correction"] is not None)
     return _Wanted(
         row["interaction_id"], row["split"], prompt, trigger, row["answer"] or "",
-        row["correction"], evidence,
+        row["correction"], evidence, [said["feedback_id"] for said in row["signals"]],
     )  # fmt: skip
 
 
@@ -209,6 +210,7 @@ def _scored(row: _Wanted, config: SampleConfig, system: str) -> list[dict[str, A
                 "checks_json": json.dumps(checks, sort_keys=True),
                 "checks": parts[0][1], "correction": likeness, "judge": judged,
                 "score": None if score is None else round(score, 6),
+                "feedback_ids": row.feedback_ids,  # who is erased takes the row along
             }
         )  # fmt: skip
     base = lines[0]["score"]

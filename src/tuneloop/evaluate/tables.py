@@ -70,6 +70,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "interaction_id": "string", "split": "string", "trigger": "string", "origin": "string",
         "answer": "string", "system": "string", "checks_json": "string", "checks": "float64",
         "correction": "float64", "judge": "float64", "score": "float64", "margin": "float64",
+        "feedback_ids": "strings",
     },
 }  # fmt: skip
 SORT_KEYS = ("prompt_id", "side", "judge", "order", "sample", "check", "metric", "claim")
@@ -83,7 +84,8 @@ def write_table(name: str, rows: Sequence[Row], folder: Path) -> Path:
     columns = COLUMNS[name]
     keys = [key for key in SORT_KEYS if key in columns]
     ordered = sorted(rows, key=lambda row: [row[key] for key in keys])
-    types = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
+    types = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(),
+             "strings": pa.list_(pa.string())}  # fmt: skip
     schema = pa.schema([(c, types.get(kind, pa.string())) for c, kind in columns.items()])
     path = folder / f"{name}.parquet"
     pq.write_table(pa.Table.from_pylist(ordered, schema=schema), path)

@@ -132,9 +132,9 @@ def _said(value: Any, depth: int) -> Response:
         return _last([value], depth)
     if isinstance(value.get("output"), list) and _has_blocks(value["output"]):
         return _last(value["output"], depth)
-    name = _only(value)
-    if name is not None:
-        return _read(_parsed(value[name]), depth=depth + 1)
+    only = _only(value)
+    if only is not None:
+        return _read(_parsed(value[only]), depth=depth + 1)
     wrapping = not value.keys() - {*_INSIDE, *_SHELLS}
     return {} if wrapping else {"content": as_text(dict(value))}
 

@@ -223,7 +223,7 @@ def _votes(
 ) -> list[Vote]:
     several = [] if _verdict_fields(record) else _judged(record)
     if several:
-        return [vote for one in several for vote in _votes(one, marks, models, source)]
+        return [vote for one in several for vote in _votes(dict(one), marks, models, source)]
     fields = [name for name in _verdict_fields(record) if record[name] is not None]
     lower = {str(name).lower(): value for name, value in record.items()}
     named = next((str(lower[k]) for k in _ACTORS if isinstance(lower.get(k), str | int)), None)
