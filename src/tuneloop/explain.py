@@ -253,6 +253,8 @@ def _interaction_lines(one: dict[str, Any]) -> list[str]:
         mark = "used" if said["used"] else "not used"
         lines.append(f"  {said['signal']} {_short(value)} by {said.get('actor') or 'somebody'}"
                      f"{counted} ({said['feedback_id']}, {mark})")  # fmt: skip
+        if said.get("comment"):
+            lines.append(f"    comment: {_short(said['comment'])}")
         if changed := said.get("changed"):
             kinds = ("replaced", "inserted", "deleted")
             shares = ", ".join(f"{changed[kind]:.0%} {kind}" for kind in kinds)

@@ -25,6 +25,7 @@ SIGNALS = pa.list_(
             ("actor", pa.string()),  # e.g. `user:u17`
             ("opinion", pa.float64()),  # −1 … 1; null where it says nothing of quality
             ("weight", pa.float64()),  # what it counted for, 0 … 1
+            ("comment", pa.string()),  # what was said beside it; only to be read
         ]
     )
 )

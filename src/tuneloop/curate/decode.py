@@ -122,6 +122,7 @@ class Feedback(Struct, gc=False):
     scale: tuple[float, float] | None = None
     op: str = "set"
     metadata: Metadata | None = None
+    comment: str | None = None
 
 
 decode_interaction = msgspec.json.Decoder(Interaction).decode

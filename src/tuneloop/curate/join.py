@@ -28,8 +28,11 @@ from tuneloop.curate.columns import (
 )
 from tuneloop.curate.dropped import Dropped
 from tuneloop.curate.order import encode, find, firsts, lasts, mix, order_of
+from tuneloop.curate.said import TEXTS
 
 PREFERENCE = signal_code("preference")
+COMMENT = pa.scalar(signal_code("comment"), pa.int8())
+WRITTEN = pa.array(sorted(map(signal_code, TEXTS)), pa.int8())
 SUPERSEDED = "the same person said otherwise later"
 
 
@@ -116,6 +119,10 @@ def _texts(tables: list[pa.Table], in_force: Flags) -> Iterator[pa.Table]:
         start += len(table)
         has = table["text"].is_valid().to_numpy() & mine
         chosen = table.filter(pa.array(has))
+        own = pc.is_in(chosen["signal"], value_set=WRITTEN)
+        signal = pc.if_else(own, chosen["signal"], COMMENT)  # a comment beside a value is one, too
+        place = chosen.column_names.index("signal")
+        chosen = chosen.set_column(place, "signal", signal)
         for target in ("target", "turn_target"):
             one = chosen.select([target, "key", "signal", "text"]).rename_columns(
                 spoken.SCHEMA.names

@@ -84,10 +84,7 @@ def _decode(batch: pa.RecordBatch, ids: np.ndarray) -> pa.Table:
         "dimension": pa.array([event.dimension for event in events], pa.string()),
         "value": pa.array([value for value, _ in values], pa.float64()),
         "value_json": pa.array([text for _, text in values], pa.string()),
-        "text": pa.array(
-            [e.value if e.signal in TEXTS and e.op == "set" else None for e in events],
-            pa.large_string(),
-        ),
+        "text": pa.array([_text(event) for event in events], pa.large_string()),
         "retracts": pa.array([event.op == "retract" for event in events], pa.bool_()),
         "winner": sides[0],
         "loser": sides[1],
@@ -122,6 +119,13 @@ def _value(event: Feedback) -> tuple[float, str | None]:
     if signal in ("stars", "score", "dwell"):  # a retraction
         return _NAN, text
     return (0.0 if value is False else 1.0), text
+
+
+def _text(event: Feedback) -> str | None:
+    """Return what an event says in words: its text, else the comment beside its value."""
+    if event.op != "set" or event.signal == "preference":
+        return None
+    return event.value if event.signal in TEXTS else (event.comment or "").strip() or None
 
 
 def _n_answers(event: Feedback) -> float:

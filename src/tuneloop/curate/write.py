@@ -26,6 +26,7 @@ from tuneloop.curate.columns import (
 )
 from tuneloop.curate.columns import SIGNALS as NAMES
 from tuneloop.curate.join import Joined
+from tuneloop.curate.said import TEXTS
 from tuneloop.curate.signals.evidence import Evidence
 from tuneloop.curate.split import VALIDATION, Groups
 from tuneloop.curate.texts import StoredTexts
@@ -207,6 +208,11 @@ class Writer:
         inside = np.isin(of, rows)
         table = self.told.table.slice(low, high - low).filter(pa.array(inside))
         spoken = _position(self.told.piece[low:high][inside], pieces)
+        written = pc.is_in(table["signal"], value_set=pa.array(sorted(TEXTS)))
+        own = np.asarray(written.to_numpy(zero_copy_only=False)) if len(table) else spoken >= 0
+        beside = text.take(pa.array(spoken, mask=own | (spoken < 0)))
+        table = table.append_column("comment", beside)
+        spoken = np.where(own, spoken, -1)
         has = np.flatnonzero(spoken >= 0)
         if len(has):
             quoted = pa.array(
