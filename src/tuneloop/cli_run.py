@@ -60,6 +60,8 @@ def run_stages(
         files = {stage: str(path) for stage, path in paths.items()}
         run_id = pipeline.record.run_id if pipeline.record else None
         body = {"run": run_id, "stages": lines.rows, "notes": pipeline.notes}
+        if "decide" in artefacts:  # what answers took in passing is in no digest
+            body["usage"] = artefacts["decide"].manifest.details.get("usage")
         print_json(body | {"decision": decision or None, "files": files})
     elif decision:
         again = f"tuneloop plan -c {config}" if pipeline.trains else None

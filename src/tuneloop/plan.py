@@ -21,7 +21,7 @@ from tuneloop.config.train import METHODS, Method
 from tuneloop.config.trainer import TrainerConfig
 from tuneloop.errors import TuneloopError
 from tuneloop.pipeline import Pipeline
-from tuneloop.plan_costs import cost_lines, stage_costs
+from tuneloop.plan_costs import cost_lines, planned_costs
 from tuneloop.sizing import golden_resolution, resolution_line
 from tuneloop.systems import Systems
 
@@ -133,10 +133,8 @@ def _planned(dry: _Dry) -> dict[str, Any]:
         at_most=dry.config.evaluate.max_prompts,
     )
     left = [stage for stage in dry.active_stages() if stage not in found]
-    n_golden = len(read_golden(Path(dry.config.golden.path))) if left else 0
-    price = dry.config.evaluate.engine.price.per_hour
-    rows = {"evaluate": n_golden, "decide": n_golden}
-    plan["costs"] = stage_costs(dry.store, left, rows, price)
+    prompts = read_golden(Path(dry.config.golden.path)) if left else []
+    plan["costs"] = planned_costs(dry.store, left, prompts, dry.config.evaluate)
     if "curate" in found:
         plan["supply"] = _supply(dry, found)
     for stage in dry.config.train.chain:

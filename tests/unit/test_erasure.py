@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zipfile
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -409,3 +410,21 @@ def test_golden_prompts_made_of_theirs_are_listed_and_what_names_them_is_cleaned
     assert any("c-1" in line for line in erasure_lines(report))
     record = (tmp_path / "store" / report["record"]).read_text()
     assert "c-1" not in record
+
+
+def test_a_bundle_in_the_store_is_looked_into(tmp_path):
+    table = pa.table({"text": [SAID], "prompt_id": ["p1"]})
+    pq.write_table(table, tmp_path / "answers.parquet", compression="zstd")
+    inner = tmp_path / "inner.zip"
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "answers.parquet", "evaluation/answers.parquet")
+        archive.writestr("decision.json", json.dumps({"n": 1}))
+    outer = tmp_path / "outer.zip"
+    with zipfile.ZipFile(outer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(inner, "a/verdict.zip")
+        archive.writestr("note.txt", "of user-12345678, who asked")
+    for path in (inner, outer):
+        assert mentions(path, Needles.of([], [SAID]))
+        assert not mentions(path, Needles.of(["user-99999999"]))
+    assert mentions(outer, Needles.of(["user-12345678"]))
+    assert not mentions(inner, Needles.of(["user-12345678"]))

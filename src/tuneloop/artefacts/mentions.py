@@ -6,10 +6,13 @@ import gzip
 import html
 import json
 import re
+import shutil
+import zipfile
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -149,19 +152,54 @@ def _forms(text: str) -> set[str]:
 
 
 def mentions(path: Path, needles: Needles) -> bool:
-    """Return whether a file mentions one of them; tables are read column by column."""
+    """Return whether a file mentions one of them.
+
+    Tables are read column by column; archives, such as a decision's bundle, part by part.
+    """
     with path.open("rb") as file:
         begin = file.read(8)
+    if begin.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
+        return _in_archive(path, needles)
     if path.suffix == ".parquet" or begin.startswith(b"PAR1"):
         return any(rows_of_theirs(batch, needles).any() for batch in _table(path))
     if path.suffix == ".arrow" and (batches := _stream(path)) is not None:
         return any(rows_of_theirs(batch, needles).any() for batch in batches)
-    tail = b""
     with _opened(path, begin) as data:
-        while chunk := data.read(CHUNK):
-            if needles.found_in(tail + chunk):
+        return _in_stream(data, needles)
+
+
+def _in_stream(data: IO[bytes] | Any, needles: Needles) -> bool:
+    tail = b""
+    while chunk := data.read(CHUNK):
+        if needles.found_in(tail + chunk):
+            return True
+        tail = (tail + chunk)[-needles.longest :]
+    return False
+
+
+_LAID_OUT = frozenset({".parquet", ".arrow", ".gz", ".zst", ".zip"})
+"""Parts of an archive that must lie in a file to be read."""
+
+
+def _in_archive(path: Path, needles: Needles) -> bool:
+    with zipfile.ZipFile(path) as archive, TemporaryDirectory(prefix="tuneloop-look-") as folder:
+        for number, part in enumerate(archive.infolist()):
+            if needles.found_in(part.filename.encode("utf-8", "replace")):
                 return True
-            tail = (tail + chunk)[-needles.longest :]
+            if part.is_dir() or part.flag_bits & 1:  # locked: nobody can read it here
+                continue
+            kind = Path(part.filename).suffix
+            with archive.open(part) as source:
+                if kind not in _LAID_OUT:
+                    if _in_stream(source, needles):
+                        return True
+                    continue
+                laid = Path(folder) / f"{number}{kind}"
+                with laid.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            if mentions(laid, needles):
+                return True
+            laid.unlink()
     return False
 
 

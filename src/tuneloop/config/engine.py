@@ -43,6 +43,9 @@ class EngineConfig(Section):
     Padded batches (`transformers`) are never taken from another run."""
     price: PriceConfig = PriceConfig()
     """What the answers cost."""
+    tokens_per_s: float | None = Field(default=None, gt=0)
+    """Tokens written a second, all requests together, as you expect them: `plan` states minutes by
+    it where nothing was measured before."""
     served_model: str | None = None
     """The model's name at that server."""
     api_key_env: VariableName | None = None

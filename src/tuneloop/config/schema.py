@@ -106,6 +106,12 @@ class RunConfig(Section):
                 ("evaluate.judge.when_invalid", "decide.metric"),
                 "evaluate.judge.when_invalid rules needs another decide.metric than judge",
             )
+        faster = self.decide.objective != "better" and self.decide.cheaper_by == "latency"
+        if faster and not self.evaluate.latency.n_prompts:
+            yield Conflict(
+                ("decide.cheaper_by", "evaluate.latency.n_prompts"),
+                "decide.cheaper_by latency needs evaluate.latency.n_prompts (72 at least)",
+            )
         if holds_credentials(self.lake.uri or ""):
             yield Conflict(
                 ("lake.uri",), "lake.uri is stored with the run: no user or password in it"

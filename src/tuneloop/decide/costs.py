@@ -66,7 +66,7 @@ def read_spending(evidence: Evidence, side: Side) -> Spending:
 
 def state_costs(of: Spending, alpha: float) -> Costs:
     """Return one side's figures as `decision.json` states them."""
-    why = "not measured: evaluate.latency.n_prompts is 0"
+    why = "not measured as evidence: evaluate.latency.n_prompts is 0"
     if of.seconds:
         why = "too many answers did not come"
     return Costs(
