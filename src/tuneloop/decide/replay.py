@@ -21,6 +21,7 @@ from tuneloop.runtime.progress import SilentProgress
 DIGITS = 6
 """Figures are stated to six significant digits; two machines may differ by one in the last."""
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+SENTENCE = re.compile(r"(?:^reasons\[\d+\]|\.(?:detail|reason|summary|text))$")
 NOT_FIGURES = frozenset({"lineage"})
 
 
@@ -28,7 +29,7 @@ def replay(bundle: Bundle) -> dict[str, Any]:
     """Return whether a bundle's evidence gives its verdict and figures, and what differs.
 
     `equal`: every text, status and figure is the same to its last digit but one. `exact`: to
-    the last bit.
+    the last bit. `only_worded`: what differs are sentences alone, as between two versions.
 
     Raises:
         DecisionError: if the evaluation in the bundle is not the one the decision names.
@@ -44,6 +45,7 @@ def replay(bundle: Bundle) -> dict[str, Any]:
         "verdict_again": found.verdict,
         "differs": differs[:50],
         "n_differs": len(differs),
+        "only_worded": bool(differs) and all(_is_wording(d) for d in differs),
         "n_figures": sum(1 for _ in _leaves(old)),
         "bundle": bundle.digest,
         "signature": bundle.signature,
@@ -91,6 +93,14 @@ def differences(old: Any, new: Any, at: str = "") -> Iterator[dict[str, Any]]:
             yield from differences(a, b, f"{at}[{i}]")
     elif not _alike(old, new):
         yield {"where": at, "stated": old, "again": new}
+
+
+def _is_wording(found: dict[str, Any]) -> bool:
+    """Return whether what differs is a sentence for people, with the same numbers in it."""
+    old, new, where = found["stated"], found["again"], SENTENCE.search(found["where"])
+    if where is None or not (isinstance(old, str) and isinstance(new, str)):
+        return False
+    return NUMBER.findall(old) == NUMBER.findall(new)
 
 
 def _alike(old: Any, new: Any) -> bool:
@@ -155,4 +165,8 @@ def replay_lines(report: dict[str, Any]) -> list[str]:
     )
     lines += [f"  {d['where']}: {d['stated']} → {d['again']}" for d in report["differs"][:10]]
     made = report["versions"].get("tuneloop")
+    if report["only_worded"]:
+        lines.append(
+            "the verdict and every figure are the same: sentences alone are worded otherwise"
+        )
     return [*lines, f"made with tuneloop {made}; another version may decide otherwise"]

@@ -203,3 +203,14 @@ def test_why_says_the_same_of_a_bundle_and_of_the_store(bundle, desk):
         "what it rests on",
     ):
         assert part in both
+
+
+def test_sentences_of_another_version_are_told_apart_from_figures(bundle, monkeypatch):
+    from tuneloop.decide.wording import Wording
+
+    better = Wording.better
+    monkeypatch.setattr(Wording, "better", lambda self, p: "Indeed: " + better(self, p))
+    worded = replay(read_bundle(bundle))
+    assert (worded["equal"], worded["only_worded"]) == (False, True)
+    monkeypatch.setattr(Wording, "better", lambda self, p: better(self, p) + " 7 more.")
+    assert not replay(read_bundle(bundle))["only_worded"]
