@@ -180,6 +180,7 @@ def _preferences(
         outcome=np.array([OUTCOMES[e["value"]["outcome"]] for e in compared], dtype=np.int8),
         dimension=np.full(len(compared), -1, dtype=np.int32),
         trust=np.ones(len(compared)),
+        n_answers=np.ones(len(compared), dtype=np.int32),
     )
 
 

@@ -137,7 +137,7 @@ def test_the_judge_compares_in_both_orders(curated, system, tmp_path):
         if body["messages"][0]["role"] != "system":
             return completion("please wait")
         shown = body["messages"][1]["content"]
-        first = shown.index("please wait") < shown.index("<answer_b>")
+        first = shown.index("please wait") < shown.index("<answer_b-")
         return completion("A", top=[("A" if first else "B", -0.01)])
 
     config = SampleConfig(
