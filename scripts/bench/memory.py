@@ -1,6 +1,6 @@
 """Compare the memory estimate with the peak of real training runs.
 
-    python scripts/bench/memory.py [--only PATTERN] [--json OUT.json]
+    python scripts/bench/memory.py [--only PATTERN ...] [--json OUT.json]
 
 Every setting trains a few steps in a process of its own, whose peak is the kernel's own figure
 (VmHWM). SmolLM2-135M-Instruct and models with random weights in the shapes of Llama 3.2, Qwen3
@@ -50,16 +50,20 @@ class Setting:
     model: str = SMOLLM
     method: str = "sft"
     words: tuple[int, int] = (100, 100)
+    prompt: int | None = None
     steps: int = 4
     config: dict[str, Any] = field(default_factory=dict)
 
 
 def _one(name: str, model: str = SMOLLM, *, words: int, method: str = "sft", spread: int = 0,
-         **config: Any) -> Setting:  # fmt: skip
-    """Return a setting; a row's prompt and its answer have `words` words each, `spread` fewer."""
+         prompt: int | None = None, **config: Any) -> Setting:  # fmt: skip
+    """Return a setting; a row's prompt and its answer have `words` words each, `spread` fewer.
+
+    The prompt has `prompt` words where that is given.
+    """
     config.setdefault("micro_batch_size", 4)
     config.setdefault("global_batch_size", config["micro_batch_size"])
-    return Setting(name, model, method, (words - spread, words), config=config)
+    return Setting(name, model, method, (words - spread, words), prompt, config=config)
 
 
 SETTINGS = [
@@ -73,6 +77,8 @@ SETTINGS = [
     _one("sft, two targets", words=120, micro_batch_size=8,
          lora={"target_modules": ["q_proj", "v_proj"]}),
     _one("sft, dropout", words=120, lora={"dropout": 0.1}),
+    _one("sft, dropout, rows of 512", words=240, lora={"dropout": 0.1}),
+    _one("sft, dora", words=120, lora={"use_dora": True}),
     _one("sft, varied rows", words=200, spread=190, micro_batch_size=8),
     _one("sft, nf4", words=60, quantisation="nf4"),
     _one("dpo, short rows", words=45, method="dpo"),
@@ -85,7 +91,34 @@ SETTINGS = [
          gradient_checkpointing=True),
     _one("sft, gemma3", "gemma3_text", words=240),
     _one("sft, gemma3, fp32", "gemma3_text", words=100, precision="fp32"),
+    _one("sft, padded", words=45, micro_batch_size=8, packing=False),
+    _one("sft, varied rows, padded", words=200, spread=190, micro_batch_size=8, packing=False),
+    _one("sft, rows of 512, padded", words=240, packing=False),
+    _one("dpo, rows of 512, padded", words=240, method="dpo", micro_batch_size=2, packing=False),
+    _one("dpo, long prompts", words=60, method="dpo", prompt=400),
+    _one("kto, short rows", words=45, method="kto", micro_batch_size=8),
+    _one("kto, rows of 512", words=240, method="kto"),
+    _one("kto, checkpointing", words=240, method="kto", gradient_checkpointing=True),
+    _one("sft, full", words=120, adapter="full"),
+    _one("sft, full, rows of 512", words=240, adapter="full"),
+    _one("sft, full, fp32", words=120, adapter="full", precision="fp32"),
+    _one("sft, full, checkpointing", words=240, adapter="full", micro_batch_size=8,
+         gradient_checkpointing=True),
+    _one("dpo, full", words=60, method="dpo", adapter="full"),
+    _one("kto, full", words=60, method="kto", adapter="full"),
+    _one("sft, full, qwen3", "qwen3", words=120, adapter="full"),
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A set's files in a folder, as an artefact gives them."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """Return where a file lies."""
+        return self.folder / name
 
 
 def write_rows(folder: Path, setting: Setting, n_rows: int) -> None:
@@ -97,10 +130,12 @@ def write_rows(folder: Path, setting: Setting, n_rows: int) -> None:
 
     def text(role: str) -> list[dict[str, str]]:
         n = draw.randint(*setting.words)
+        n = setting.prompt if setting.prompt and role == "user" else n
         return [{"role": role, "content": " ".join(draw.choice(WORDS) for _ in range(n))}]
 
     rows = [{"prompt": text("user"), "completion": text("assistant"), "chosen": text("assistant"),
-             "rejected": text("assistant"), "label": True} for _ in range(n_rows)]  # fmt: skip
+             "rejected": text("assistant"), "label": n % 2 == 0}
+            for n in range(n_rows)]  # fmt: skip
     for kind in ("sft", "preference", "kto"):
         for part, kept in (("train", rows), ("validation", [])):
             table = pa.Table.from_pylist(rows).slice(0, len(kept))
@@ -126,28 +161,33 @@ def train_one(setting: Setting, model: str, work: Path) -> dict[str, Any]:
     """Train in this process; return its peak and, by part, the estimate, GiB."""
     from tuneloop.artefacts.stage import StageContext
     from tuneloop.config.schema import ModelConfig
-    from tuneloop.config.train import DpoConfig, SftConfig, TrackingConfig
+    from tuneloop.config.train import DpoConfig, KtoConfig, SftConfig, TrackingConfig
     from tuneloop.runtime.hardware import device, pick_precision
     from tuneloop.runtime.progress import SilentProgress
     from tuneloop.runtime.shapes import folder_shape
     from tuneloop.runtime.weights import resolve_model
     from tuneloop.train import stage
-    from tuneloop.train.memory import Machine, estimate, step_of
+    from tuneloop.train.encode import load_rows
+    from tuneloop.train.memory import Machine, estimate
+    from tuneloop.train.setup import load_tokenizer
+    from tuneloop.train.step import filled, step_of
 
-    class Rows:
-        def path(self, name: str) -> Path:
-            return work / name
-
+    rows = Rows(work)
     base = resolve_model(ModelConfig(name=model))
     write_rows(work, setting, setting.steps * setting.config["global_batch_size"])
-    common = {"max_steps": setting.steps, "max_length": 4096, "save_steps": 1000} | setting.config
-    config = SftConfig(**common) if setting.method == "sft" else DpoConfig(**common)
+    common = {"max_steps": setting.steps, "max_length": 4096, "save_steps": 1000,
+              "gradient_checkpointing": False} | setting.config  # fmt: skip
+    config = {"sft": SftConfig, "dpo": DpoConfig, "kto": KtoConfig}[setting.method](**common)
     context = StageContext(work=work, seed=1, progress=SilentProgress())
     run = getattr(stage, setting.method)
-    run(Rows(), base, None, config, TrackingConfig(), context)
+    run(rows, base, None, config, TrackingConfig(), context)
     status = Path("/proc/self/status").read_text()
     peak = int(status.split("VmHWM:")[1].split()[0]) * 1024 / GIB
-    step = step_of(config, encode(work, setting.method, base.folder, config.max_length))
+    tokens = load_rows(
+        setting.method, rows, "train", load_tokenizer(base), max_length=config.max_length
+    )
+    config = filled(config, tokens)
+    step = step_of(config, tokens, seed=1)
     machine = Machine(device(), pick_precision(config.precision))
     found = estimate(folder_shape(base.folder), config, step, machine)
     return {
@@ -155,21 +195,8 @@ def train_one(setting: Setting, model: str, work: Path) -> dict[str, Any]:
         "estimate_gib": round(found.total_gib, 3),
         "error": round(found.total_gib / peak - 1, 3),
         "parts": asdict(found),
+        "step": asdict(step),
     }
-
-
-def encode(work: Path, method: str, folder: Path, max_length: int) -> Any:
-    """Return the rows as tokens, as training reads them."""
-    from transformers import AutoTokenizer
-
-    from tuneloop.train.rows import preference_rows, read_rows, sft_rows
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if method == "sft":
-        rows = read_rows(work / "sft_train.parquet", ["prompt", "completion"])
-        return sft_rows(rows, tokenizer, max_length=max_length)
-    rows = read_rows(work / "preference_train.parquet", ["prompt", "chosen", "rejected"])
-    return preference_rows(rows, tokenizer, max_length=max_length)
 
 
 def run(setting: Setting, models: Path) -> dict[str, Any]:
@@ -191,7 +218,7 @@ def run(setting: Setting, models: Path) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="*", help="names of settings, as a pattern")
+    parser.add_argument("--only", nargs="+", default=["*"], help="names of settings, as patterns")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--models", type=Path, help="where random models are made and kept")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -205,7 +232,7 @@ def main() -> None:
     results = {}
     with tempfile.TemporaryDirectory() as temporary:
         for setting in SETTINGS:
-            if any(fnmatch.fnmatch(setting.name, p) for p in options.only.split(",")):
+            if any(fnmatch.fnmatch(setting.name, p) for p in options.only):
                 results[setting.name] = run(setting, options.models or Path(temporary))
                 print(setting.name, results[setting.name], flush=True)
     versions = {name: version(name) for name in ("torch", "transformers", "trl", "peft")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,25 +16,21 @@ from tuneloop.artefacts.manifest import FileRef, Manifest, Parent, contents_dige
 from tuneloop.artefacts.store import Artefact, Store
 from tuneloop.artefacts.systems import SystemSpec
 from tuneloop.config.base import Section
-from tuneloop.config.train import METHODS, Method
-from tuneloop.config.trainer import TrainerConfig
-from tuneloop.errors import TuneloopError
+from tuneloop.config.train import METHODS
 from tuneloop.pipeline import Pipeline
 from tuneloop.plan_costs import cost_lines, planned_costs
+from tuneloop.plan_training import training_bound, training_lines, training_plan
 from tuneloop.sizing import golden_resolution, resolution_line
 from tuneloop.systems import Systems
 
 if TYPE_CHECKING:
     from tuneloop.runtime.serving import ServedSystem
     from tuneloop.runtime.weights import ResolvedModel
-    from tuneloop.train.rows import TokenRows
 
 
 PER = 10_000
 """Interactions that the supply of rows is told for."""
 SETS = ("sft", "preference", "kto")
-EXAMPLES = 20
-"""Rows of which the one with the most turns is shown."""
 
 
 class _NotCached(Exception):
@@ -139,9 +134,9 @@ def _planned(dry: _Dry) -> dict[str, Any]:
         plan["supply"] = _supply(dry, found)
     for stage in dry.config.train.chain:
         if "build" in found:
-            plan[stage] = _training(dry, found["build"], stage)
+            plan[stage] = training_plan(dry, found["build"], stage)
         else:
-            plan[stage] = _bound(dry, stage)
+            plan[stage] = training_bound(dry, stage)
     return plan
 
 
@@ -179,76 +174,6 @@ def _supply(dry: Pipeline, found: dict[str, Artefact]) -> dict[str, Any]:
     }
 
 
-def _training(pipeline: Pipeline, examples: Artefact, stage: Method) -> dict[str, Any]:
-    from tuneloop.runtime.quiet import quiet_libraries
-    from tuneloop.train.encode import load_rows
-    from tuneloop.train.rows import decoded
-    from tuneloop.train.setup import load_tokenizer
-    from tuneloop.train.templates import check_template
-
-    config = pipeline.config.train.method(stage)
-    try:
-        base = pipeline.base
-    except TuneloopError as error:
-        return {"note": f"the base model is not at hand: {error.what}"}
-    with quiet_libraries():
-        tokenizer = load_tokenizer(base)
-        check_template(tokenizer, base.folder)
-        tokens = load_rows(stage, examples, "train", tokenizer, max_length=config.max_length)
-    if not tokens.rows:
-        return {"n_rows": 0, "dropped": dict(tokens.dropped)}
-    row = max(tokens.rows[:EXAMPLES], key=lambda row: len(decoded(row, tokenizer)))
-    return _numbers(config, tokens, base.folder) | {
-        "example": [{"part": part, "text": text} for part, text in decoded(row, tokenizer)]
-    }
-
-
-def _bound(pipeline: Pipeline, stage: Method) -> dict[str, Any]:
-    """Return the most memory a stage can take: every row as long as `max_length` allows."""
-    from tuneloop.runtime.shapes import folder_shape, published_shape
-    from tuneloop.train.memory import largest_step
-    from tuneloop.train.room import memory_plan
-
-    config = pipeline.config.train.method(stage)
-    note = "run `tuneloop build` first to see rows, tokens and an example"
-    try:
-        shape = published_shape(pipeline.config.model.name) or folder_shape(pipeline.base.folder)
-    except TuneloopError as error:
-        return {"note": f"{note}; no memory estimate: {error.what}"}
-    step = largest_step(config, pairs=stage == "dpo")
-    return {"note": note, "memory": memory_plan(shape, config, step)}
-
-
-def _numbers(config: TrainerConfig, tokens: TokenRows, folder: Path) -> dict[str, Any]:
-    from tuneloop.runtime.shapes import folder_shape
-    from tuneloop.train.memory import filled, step_of
-    from tuneloop.train.order import n_steps
-    from tuneloop.train.room import memory_plan
-    from tuneloop.train.rows import n_learned
-
-    lengths, losses = tokens.lengths, [n_learned(row) for row in tokens.rows]
-    micro = 1 if config.packing else config.micro_batch_size
-    config, ordered = filled(config, tokens), sorted(lengths)
-    padded = sum(max(ordered[i : i + micro]) * len(ordered[i : i + micro])
-                 for i in range(0, len(ordered), micro))  # fmt: skip
-    return {
-        "n_rows": len(lengths),
-        "dropped": dict(tokens.dropped),
-        "n_tokens": sum(lengths),
-        "n_loss_tokens": sum(losses),
-        "longest_tokens": max(lengths),
-        "padding_fraction": round(1 - sum(lengths) / padded, 3),
-        "padding_fraction_unsorted": round(1 - sum(lengths) / (max(lengths) * len(lengths)), 3),
-        "steps": n_steps(
-            len(lengths),
-            global_batch_size=config.global_batch_size,
-            epochs=config.epochs,
-            max_steps=config.max_steps,
-        ),
-        "memory": memory_plan(folder_shape(folder), config, step_of(config, tokens)),
-    }
-
-
 def plan_lines(plan: dict[str, Any]) -> list[str]:
     """Return a plan as lines for people."""
     lines = ["stage      from the store"]
@@ -261,7 +186,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     lines += _supply_lines(plan.get("supply") or {})
     for stage in METHODS:
         if stage in plan:
-            lines += ["", f"{stage}:", *_training_lines(plan[stage])]
+            lines += ["", f"{stage}:", *training_lines(plan[stage])]
     return lines
 
 
@@ -274,25 +199,3 @@ def _supply_lines(supply: dict[str, Any]) -> list[str]:
         lines.append(f"  {kind:<11}{sum(by_rule.values()):>8,.0f}  {said}")
     on = "on" if supply["sampling"] else "off: sample.enabled=true makes pairs of them"
     return [*lines, f"  {supply['to_sample']:,.0f} answers nobody wanted; sampling is {on}"]
-
-
-def _training_lines(part: dict[str, Any]) -> list[str]:
-    if "n_tokens" not in part:
-        lines = [f"  {part.get('note', 'no rows')}"]
-        bound = part.get("memory", {}).get("lines", [])
-        return [
-            *lines,
-            *(f"  at most: {line}" for line in bound[:1]),
-            *(f"  {b}" for b in bound[1:]),
-        ]
-    lines = [
-        f"  {part['n_rows']:,} rows, {part['n_tokens']:,} tokens "
-        f"({part['n_loss_tokens']:,} with loss), longest {part['longest_tokens']}",
-        f"  {part['steps']} steps; padding {part['padding_fraction']:.1%} "
-        f"(unsorted {part['padding_fraction_unsorted']:.1%})",
-        *(f"  {line}" for line in part["memory"]["lines"]),
-    ]
-    if part["dropped"]:
-        lines.append(f"  dropped: {json.dumps(part['dropped'])}")
-    lines += [f"  {piece['part']}: {piece['text']!r}" for piece in part["example"]]
-    return lines

@@ -6,7 +6,8 @@ import pytest
 
 from tuneloop.config.load import load_config
 from tuneloop.runtime.shapes import published_shape
-from tuneloop.train.memory import Machine, estimate, largest_step
+from tuneloop.train.memory import Machine, estimate
+from tuneloop.train.step import largest_step
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "configs" / "recipes"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pipelines import Loop, stub
 
-from tuneloop import plan
+from tuneloop import plan, plan_training
 from tuneloop.artefacts import runs
 from tuneloop.artefacts.aliases import current, generations
 from tuneloop.artefacts.manifest import Manifest
@@ -19,7 +19,7 @@ from tuneloop.runtime.weights import ResolvedModel
 from tuneloop.stages import SPECS, STAGES
 from tuneloop.systems import alias_of
 
-TRAINING = plan._training
+TRAINING = plan.training_plan
 OFF = ("sample", "kto")  # where a config does not ask for them
 RUN = [stage for stage in STAGES if stage not in OFF]
 
@@ -27,7 +27,7 @@ RUN = [stage for stage in STAGES if stage not in OFF]
 @pytest.fixture
 def loop(monkeypatch, tmp_path):
     monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.setattr(plan, "_training", lambda *_: {"note": "not looked at"})
+    monkeypatch.setattr(plan, "training_plan", lambda *_: {"note": "not looked at"})
     return stub(monkeypatch, Loop(tmp_path))
 
 
@@ -111,7 +111,7 @@ def test_plan_reads_the_tokenizer_as_training_does(loop, monkeypatch):
     monkeypatch.setattr("tuneloop.train.templates.check_template", lambda *_: None)
     monkeypatch.setattr("tuneloop.train.encode.read_rows", lambda *_: [])
     monkeypatch.setattr("tuneloop.train.encode.render", lambda *_, **__: [])
-    monkeypatch.setattr(plan, "_training", TRAINING)
+    monkeypatch.setattr(plan, "training_plan", TRAINING)
     assert plan.make_plan(loop.pipeline())["sft"] == {"n_rows": 0, "dropped": {}}
     assert {base.digest for base in asked} == {"b" * 64}  # the base, with its trust_remote_code
 
@@ -128,8 +128,12 @@ def test_plan_counts_steps_as_training_does(monkeypatch):
     ):
         config = SftConfig(global_batch_size=4, micro_batch_size=2, **changes)
         monkeypatch.setattr("tuneloop.runtime.shapes.folder_shape", lambda _: None)
-        monkeypatch.setattr("tuneloop.train.room.memory_plan", lambda *_: {})
-        assert plan._numbers(config, TokenRows(rows=rows), None)["steps"] == steps
+        monkeypatch.setattr("tuneloop.train.room.memory_plan", lambda *_, **__: {})
+        run = SimpleNamespace(
+            train=SimpleNamespace(method=lambda _, found=config: found), seed=1, recipe=None
+        )
+        found = plan_training._numbers(run, "sft", TokenRows(rows=rows), None)
+        assert found["steps"] == steps
 
 
 # -- force ---------------------------------------------------------------------------

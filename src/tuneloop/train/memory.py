@@ -8,19 +8,17 @@ head in chunks. A test compares them with what autograd really keeps.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
 from tuneloop.config.trainer import TrainerConfig
 from tuneloop.runtime.shapes import Matrix, ModelShape
-from tuneloop.train.rows import TokenRows, n_learned
-
-C = TypeVar("C", bound=TrainerConfig)
+from tuneloop.train.step import Step
 
 GIB = 1024**3
 FLOAT32 = 4
 NF4 = 0.516  # 4 bit a weight, and scales of 64 weights each that are themselves in 8 bit
 HEAD_CHUNK_LOGITS = 8 * 1024 * 1024  # of `train.head`
-EAGER_ATTENTION_TOKENS = 256  # of `train.setup`: up to so many tokens plain matrix products
+EAGER_ATTENTION_TOKENS = 256  # of `train.setup`: padded rows up to so many tokens, plain products
 # Python, torch, transformers, peft, trl and datasets once imported; measured, see experiments.md.
 LIBRARIES = {"cpu": 0.72 * GIB, "cuda": 0.6 * GIB}
 # What the allocator holds beyond what is in use, as a share of what comes and goes in a step:
@@ -30,23 +28,6 @@ SLACK = {"cpu": 0.35, "cuda": 0.10}
 KERNELS = {"cpu": 0.10 * GIB, "cuda": 0.03 * GIB}
 
 Device = Literal["cpu", "cuda"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """The largest forward pass of a training.
-
-    Attributes:
-        rows: Sequences in it; of a pair, both.
-        row_tokens: Tokens of the longest.
-        loss_tokens: Tokens in it that bear loss.
-        tokens: All tokens the model sees, padding included.
-    """
-
-    rows: int
-    row_tokens: int
-    loss_tokens: int
-    tokens: int
 
 
 @dataclass(frozen=True)
@@ -129,54 +110,15 @@ def n_trained(shape: ModelShape, config: TrainerConfig) -> int:
     return shape.layers * n + len(whole) * shape.vocab * shape.hidden
 
 
-def largest_step(config: TrainerConfig, *, pairs: bool) -> Step:
-    """Return the largest forward pass a config allows: every row `max_length`, all of it with loss.
-
-    Args:
-        config: The training.
-        pairs: Whether a row is a pair of answers, which are two sequences.
-    """
-    return _bounded(config, rows=config.micro_batch_size, row_tokens=config.max_length, pairs=pairs)
-
-
-def step_of(config: TrainerConfig, tokens: TokenRows) -> Step:
-    """Return the largest forward pass over the rows there are: as many of the longest as fit."""
-    pairs = "chosen_ids" in tokens.rows[0]
-    rows = min(config.micro_batch_size, len(tokens.rows))
-    step = _bounded(config, rows=rows, row_tokens=tokens.longest, pairs=pairs)
-    losses = sorted(map(n_learned, tokens.rows), reverse=True)[:rows]
-    total = step.tokens
-    if getattr(config, "packing", False):
-        total = min(total, sum(sorted(tokens.lengths, reverse=True)[:rows]))
-    return replace(step, tokens=total, loss_tokens=min(total, sum(losses)))
-
-
-def filled(config: C, tokens: TokenRows, *, processes: int = 1) -> C:
-    """Return the config with the micro-batch of `fill_tokens`, which is decided by the rows."""
-    if not (config.packing and config.fill_tokens):
-        return config
-    lengths = sorted(tokens.lengths, reverse=True)
-    micro, share = config.micro_batch_size, config.global_batch_size // processes
-    while share % (2 * micro) == 0 and sum(lengths[: 2 * micro]) <= config.fill_tokens:
-        micro *= 2
-    return config.model_copy(update={"micro_batch_size": micro})
-
-
-def _bounded(config: TrainerConfig, *, rows: int, row_tokens: int, pairs: bool) -> Step:
-    sequences = 2 if pairs else 1
-    tokens = rows * sequences * row_tokens
-    limit = getattr(config, "micro_batch_tokens", None)
-    if limit:  # a row that is longer goes alone
-        tokens = min(tokens, max(limit, row_tokens * sequences))
-    return Step(rows * sequences, row_tokens, loss_tokens=tokens, tokens=tokens)
-
-
 def saved_by_layer(shape: ModelShape, config: TrainerConfig, step: Step, machine: Machine) -> float:
     """Return the bytes that autograd keeps of one decoder layer until its backward pass."""
     full, wide = config.adapter == "full", _width(config, machine)
     adapted = {m.name.rpartition(".")[2]: m for m in shape.adapted(config.lora.target_modules)}
+    fused = not (config.lora.dropout or config.lora.use_dora or config.quantisation == "nf4")
     trains = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-    trains = trains if full else set(adapted)
+    if not full:  # whose input is kept; PEFT keeps a copy for each adapter instead where it casts
+        copies = not fused and (wide < FLOAT32 or config.lora.dropout)
+        trains = set() if copies else set(adapted)
     norm = FLOAT32 if full else wide  # of fused norms the input as it is, and a factor a row
     token: float = shape.norms * (norm * shape.hidden + FLOAT32)
     if full:
@@ -186,13 +128,13 @@ def saved_by_layer(shape: ModelShape, config: TrainerConfig, step: Step, machine
     if trains & {"q_proj", "k_proj", "v_proj"}:
         token += wide * shape.hidden
     machine = replace(machine, precision="bf16" if wide == 2 else "fp32")
-    token += _attention(shape, step, machine, keeps_output="o_proj" in trains)
+    token += _attention(shape, config, step, machine, keeps_output="o_proj" in trains)
     token += _mlp(shape, trains, wide)
     if full:
         return step.tokens * token
-    fused = not (config.lora.dropout or config.lora.use_dora or config.quantisation == "nf4")
     token += sum(
-        _adapter(m, config, wide, fused=fused) * _times(m, shape) for m in adapted.values()
+        _adapter(m, config, wide, fused=fused, on_cpu=machine.device == "cpu") * _times(m, shape)
+        for m in adapted.values()
     )
     casts = sum(m.per_layer * config.lora.r * (m.n_in + m.n_out) for m in adapted.values())
     return step.tokens * token + (wide * casts if fused and wide < FLOAT32 else 0)
@@ -220,20 +162,29 @@ def _activations(shape: ModelShape, config: TrainerConfig, step: Step, machine: 
     else:
         kept = shape.layers * saved
     mlp = step.tokens * (3 * wide * shape.intermediate * max(1, shape.experts_per_token))
-    scores = 3 * FLOAT32 * _scores(shape, step, machine)
+    scores = _scores(shape, config, step, machine)
     largest = max((m.size for m in shape.matrices), default=0)
     unpacked = wide * largest if config.quantisation == "nf4" else 0
     return kept + max(mlp, scores) + 3 * FLOAT32 * residual + unpacked
 
 
-def _attention(shape: ModelShape, step: Step, machine: Machine, *, keeps_output: bool) -> float:
-    """Return bytes a token that attention keeps."""
+def _attention(
+    shape: ModelShape, config: TrainerConfig, step: Step, machine: Machine, *, keeps_output: bool
+) -> float:
+    """Return bytes a token that attention keeps.
+
+    Laid end to end on a CPU: queries, keys and values gathered into rectangles, and the shares of
+    each block of queries. Padded and short: plain products over keys and values repeated for each
+    head, softmax in float32 and cast back. Else kernels that keep their inputs and output.
+    """
     wide, q, kv = machine.width, shape.query_width, shape.kv_width
-    if not _eager(step, machine):
+    if not _keeps_scores(config, step, machine):
         return wide * (2 * q + 2 * kv) + FLOAT32 * shape.heads
-    shares = FLOAT32 + (wide if wide < FLOAT32 else 0)  # softmax in float32, and cast back
-    own = wide * (3 * q + (q if keeps_output else 0))  # keys and values repeated for each head
-    return own + shares * _scores(shape, step, machine) / step.tokens
+    scores = shape.heads * step.scores / step.tokens
+    output = wide * q if keeps_output else 0
+    if step.packed:
+        return wide * (q + 2 * kv) * step.slots / step.tokens + output + wide * scores
+    return wide * 3 * q + output + (FLOAT32 + (wide if wide < FLOAT32 else 0)) * scores
 
 
 def _mlp(shape: ModelShape, trains: set[str], wide: int) -> float:
@@ -247,17 +198,19 @@ def _mlp(shape: ModelShape, trains: set[str], wide: int) -> float:
     return token
 
 
-def _adapter(matrix: Matrix, config: TrainerConfig, wide: int, *, fused: bool) -> float:
+def _adapter(
+    matrix: Matrix, config: TrainerConfig, wide: int, *, fused: bool, on_cpu: bool
+) -> float:
     """Return bytes a token that one adapter keeps beside the layer's shared input."""
     if fused:
         return wide * config.lora.r
     own = FLOAT32 * config.lora.r
     if wide < FLOAT32 or config.lora.dropout:
         own += FLOAT32 * matrix.n_in  # PEFT casts the input, or drops out of it, for each adapter
-    if config.lora.dropout:
-        own += matrix.n_in  # the mask
-    if config.lora.use_dora:
-        own += wide * 2 * matrix.n_out
+    if config.lora.dropout:  # the mask: of single bytes in the kernel of GPUs, of floats on CPU
+        own += (FLOAT32 if on_cpu else 1) * matrix.n_in
+    if config.lora.use_dora:  # the base's output and the adapter's, both scaled
+        own += (wide + FLOAT32) * matrix.n_out
     return own
 
 
@@ -265,13 +218,19 @@ def _times(matrix: Matrix, shape: ModelShape) -> int:
     return shape.experts_per_token if matrix.per_layer > 1 else 1
 
 
-def _scores(shape: ModelShape, step: Step, machine: Machine) -> float:
-    """Return how many attention scores a layer makes at once; kernels without them make none."""
-    return step.tokens * step.row_tokens * shape.heads if _eager(step, machine) else 0
+def _keeps_scores(config: TrainerConfig, step: Step, machine: Machine) -> bool:
+    """Return whether attention makes and keeps a share for each query and key; kernels do not."""
+    short = not config.packing and step.row_tokens <= EAGER_ATTENTION_TOKENS
+    return machine.device == "cpu" and (step.packed or short)
 
 
-def _eager(step: Step, machine: Machine) -> bool:
-    return machine.device == "cpu" and step.row_tokens <= EAGER_ATTENTION_TOKENS
+def _scores(shape: ModelShape, config: TrainerConfig, step: Step, machine: Machine) -> float:
+    """Return bytes of the scores and masks that one layer holds while it is computed."""
+    if not _keeps_scores(config, step, machine):
+        return 0
+    if step.packed:  # two of the shares' size at a time, and a mask for the heads of one key
+        return machine.width * step.scores * (2 * shape.heads + shape.heads / shape.kv_heads)
+    return 3 * FLOAT32 * shape.heads * step.scores
 
 
 def _logits(shape: ModelShape, config: TrainerConfig, step: Step, machine: Machine) -> float:

@@ -18,10 +18,10 @@ from tuneloop.train import distributed
 from tuneloop.train.adapter import CONFIG, WEIGHTS
 from tuneloop.train.encode import load_rows
 from tuneloop.train.inputs import TrainInputs
-from tuneloop.train.memory import filled, step_of
 from tuneloop.train.room import settled
 from tuneloop.train.rows import TokenRows, need_rows
 from tuneloop.train.setup import Run, load_tokenizer, make_run
+from tuneloop.train.step import filled, step_of
 from tuneloop.train.templates import check_template
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def open_run(
     )
     need_rows(tokens, where=name, max_length=config.max_length)
     config = filled(config, tokens, processes=distributed.world_size())
-    config = _settled(name, base, config, tokens, context.progress)
+    config = _settled(name, base, config, tokens, context)
     validation = validation.sample(config.max_validation_rows, seed=context.seed)
     run = make_run(name, base, config, tracking, context, (tokens, validation))
     _say(run, tokens, context.progress)
@@ -85,20 +85,22 @@ def _beginning(
 
 
 def _settled(
-    name: str, base: ResolvedModel, config: TrainerConfig, tokens: TokenRows, progress: Progress
+    name: str, base: ResolvedModel, config: TrainerConfig, tokens: TokenRows, context: StageContext
 ) -> TrainerConfig:
     """Return the config with checkpointing decided, the same on every process."""
     if config.gradient_checkpointing != "auto":
         return config
     try:
-        found = settled(folder_shape(base.folder), config, step_of(config, tokens))
+        found = settled(
+            folder_shape(base.folder), config, step_of(config, tokens, seed=context.seed)
+        )
         needed = found.gradient_checkpointing is True
     except TuneloopError:  # no shape that can be estimated
         needed = False
     needed = any(distributed.gather([needed]))
     if needed:
-        progress.say(f"{name}: gradient checkpointing is on: by the estimate it would not fit "
-                     "without")  # fmt: skip
+        context.progress.say(f"{name}: gradient checkpointing is on: by the estimate it would "
+                             "not fit without")  # fmt: skip
     return config.model_copy(update={"gradient_checkpointing": needed})
 
 

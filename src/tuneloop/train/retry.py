@@ -83,11 +83,7 @@ def _halved(config: C) -> C | None:
         micro -= 1
     if micro < 1:
         return None
-    update: dict[str, int | None] = {"micro_batch_size": micro, "fill_tokens": None}
-    tokens = getattr(config, "micro_batch_tokens", None)
-    if tokens:
-        update["micro_batch_tokens"] = max(1, tokens * micro // config.micro_batch_size)
-    return config.model_copy(update=update)
+    return config.model_copy(update={"micro_batch_size": micro, "fill_tokens": None})
 
 
 def _noted(output: StageOutput, asked: int, used: int) -> StageOutput:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from tuneloop.config.trainer import TrainerConfig
 from tuneloop.runtime.hardware import device, pick_precision
 from tuneloop.runtime.shapes import ModelShape
-from tuneloop.train.memory import GIB, Machine, MemoryEstimate, Step, estimate
+from tuneloop.train.memory import GIB, Machine, MemoryEstimate, estimate
+from tuneloop.train.step import Step
 
 C = TypeVar("C", bound=TrainerConfig)
 
@@ -57,7 +58,7 @@ def changes(
     Each comes on top of those before; the last one fits, or nothing does.
     """
     found: list[Change] = []
-    for update, costs in _steps(config, machine):
+    for update, costs in _steps(config, step, machine):
         changed = config.model_copy(update=update)
         total = estimate(shape, changed, _resized(step, config, changed), machine).total_gib
         if found and total >= found[-1].total_gib:
@@ -70,16 +71,19 @@ def changes(
     return found
 
 
-def settled(shape: ModelShape, config: C, step: Step) -> C:
+def settled(
+    shape: ModelShape, config: C, step: Step, *,
+    machine: Machine | None = None, room: float | None = None,
+) -> C:  # fmt: skip
     """Return a config whose `gradient_checkpointing: auto` is true or false.
 
-    It is true where the training is known not to fit without.
+    It is true where the training is known not to fit without. Arguments as of `memory_plan`.
     """
     if config.gradient_checkpointing != "auto":
         return config
-    machine = Machine(device(), pick_precision(config.precision))
+    machine = machine or Machine(device(), pick_precision(config.precision))
     without = config.model_copy(update={"gradient_checkpointing": False})
-    room = room_gib(machine)
+    room = room_gib(machine) if room is None else room
     if room is None or estimate(shape, without, step, machine).total_gib <= room:
         return without
     return config.model_copy(update={"gradient_checkpointing": True})
@@ -99,24 +103,23 @@ def verdict(estimated: MemoryEstimate, room: float | None, advice: list[Change])
     return lines
 
 
-def _steps(config: TrainerConfig, machine: Machine) -> Iterator[tuple[dict[str, Any], str]]:
+def _steps(
+    config: TrainerConfig, step: Step, machine: Machine
+) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield what may be changed, the cheapest first: same result, then same rows, then others."""
+    fills = config.packing and config.fill_tokens and 2 * step.row_tokens <= config.fill_tokens
+    kept: dict[str, Any] = {"fill_tokens": None} if fills else {}  # or it would be filled again
     micro, length = config.micro_batch_size, config.max_length
-    tokens = getattr(config, "micro_batch_tokens", None)
     while micro > 1 and micro % 2 == 0:
         micro //= 2
-        update: dict[str, Any] = {"micro_batch_size": micro}
-        if tokens:
-            tokens = max(1, tokens // 2)
-            update["micro_batch_tokens"] = tokens
-        yield update, "same result, somewhat slower"
+        yield {"micro_batch_size": micro} | kept, "same result, somewhat slower"
         if micro <= 4 and config.gradient_checkpointing is not True:
             break
     if config.gradient_checkpointing is not True:
         yield {"gradient_checkpointing": True}, "same result, about a third slower"
         while micro > 1 and micro % 2 == 0:
             micro //= 2
-            yield {"micro_batch_size": micro}, "same result, somewhat slower"
+            yield {"micro_batch_size": micro} | kept, "same result, somewhat slower"
     on_gpu = machine.device == "cuda"
     if on_gpu and config.optimiser == "adamw":
         yield {"optimiser": "paged_adamw_8bit"}, "moments in 8 bit"
@@ -139,10 +142,14 @@ def _resized(step: Step, before: TrainerConfig, after: TrainerConfig) -> Step:
         row_tokens=row_tokens,
         tokens=max(row_tokens, round(step.tokens * share)),
         loss_tokens=max(1, round(step.loss_tokens * share)),
+        scores=round(step.scores * share * row_tokens / step.row_tokens),
+        slots=round(step.slots * share),
     )
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -155,11 +162,23 @@ def _card_gib() -> float | None:
     return min(sizes) / 1024 if sizes and done.returncode == 0 else None
 
 
-def memory_plan(shape: ModelShape, config: TrainerConfig, step: Step) -> dict[str, Any]:
-    """Return the estimate by part, the room there is here, and what to change if it is less."""
-    machine = Machine(device(), pick_precision(config.precision))
-    asked, config = config, settled(shape, config, step)
-    found, room = estimate(shape, config, step, machine), room_gib(machine)
+def memory_plan(
+    shape: ModelShape, config: TrainerConfig, step: Step, *,
+    machine: Machine | None = None, room: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the estimate by part, the room there is, and what to change if it is less.
+
+    Args:
+        shape: The base model's.
+        config: The training.
+        step: Its largest forward pass.
+        machine: Where it runs; None: here.
+        room: Memory that is there, GiB; None: what this machine has.
+    """
+    machine = machine or Machine(device(), pick_precision(config.precision))
+    room = room_gib(machine) if room is None else room
+    asked, config = config, settled(shape, config, step, machine=machine, room=room)
+    found = estimate(shape, config, step, machine)
     advice = []
     if room is not None and found.total_gib > room:
         advice = changes(shape, config, step, machine, room)

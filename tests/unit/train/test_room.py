@@ -2,8 +2,9 @@
 
 from tuneloop.config.train import SftConfig
 from tuneloop.runtime.shapes import published_shape
-from tuneloop.train.memory import Machine, estimate, largest_step
+from tuneloop.train.memory import Machine, estimate
 from tuneloop.train.room import changes, memory_plan, room_gib, settled, verdict
+from tuneloop.train.step import largest_step
 
 SHAPE = published_shape("Qwen/Qwen3-8B")
 CONFIG = SftConfig(max_length=2048, micro_batch_size=8, global_batch_size=16)
@@ -58,3 +59,12 @@ def test_checkpointing_is_on_only_where_it_would_not_fit_without(monkeypatch):
     monkeypatch.setattr("tuneloop.train.room.room_gib", lambda machine: 4.0)
     lines = memory_plan(small, CONFIG, step)["lines"]
     assert any("gradient checkpointing is on" in line for line in lines)
+
+
+def test_a_smaller_micro_batch_is_not_filled_up_again():
+    short = largest_step(CONFIG.model_copy(update={"max_length": 128}), pairs=False)
+    room = 0.9 * estimate(SHAPE, CONFIG, short, GPU).total_gib
+    first = changes(SHAPE, CONFIG, short, GPU, room)[0]
+    assert first.setting == "micro_batch_size: 4, fill_tokens: null"
+    long = changes(SHAPE, CONFIG, STEP, GPU, 1.0)[0]
+    assert long.setting == "micro_batch_size: 4"
