@@ -82,7 +82,7 @@ def write_table(name: str, rows: Sequence[Row], folder: Path) -> Path:
     import pyarrow.parquet as pq
 
     columns = COLUMNS[name]
-    keys = [key for key in SORT_KEYS if key in columns]
+    keys = [key for key in SORT_KEYS if columns.get(key) in ("string", "int64")]
     ordered = sorted(rows, key=lambda row: [row[key] for key in keys])
     types = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(),
              "strings": pa.list_(pa.string())}  # fmt: skip

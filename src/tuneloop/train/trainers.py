@@ -101,7 +101,8 @@ class FastTrainer(Trainer):  # type: ignore[misc]  # untyped library
             self.answers_only = True
         if plain and not whole:
             fuse_lora(self.model)
-            fuse_norms(self.model)
+            if not self.is_fsdp_enabled:  # a fused norm holds its weight, which is sharded there
+                fuse_norms(self.model)
         why_padded = self._why_padded(base) if packing else "packing is off"
         self.why_padded = distributed.gather([why_padded])[0]  # only rank 0 may have weights yet
         self.packs = self.why_padded is None

@@ -100,7 +100,9 @@ def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
     for column, value in record.items():
         name = _WRAPPED.sub("", str(column)) if wrapped else str(column)
         found = _MIRRORED.fullmatch(name)
-        plain.setdefault(f"{found[3]}_{found[2]}" if found else name, value)
+        renamed = f"{found[3]}_{found[2]}" if found else name
+        if renamed not in record or renamed == name:  # a column that is called so already wins
+            plain.setdefault(renamed, value)
     return plain
 
 
