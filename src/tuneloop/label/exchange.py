@@ -176,7 +176,7 @@ def _rows(path: Path, data: bytes, found: Imported) -> Iterator[_Row]:
     except UnicodeDecodeError as error:
         raise DataError(f"it is not UTF-8: {error.reason}", where=str(path)) from error
     if kind == "csv":
-        csv.field_size_limit(len(text) + 1)
+        csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
         reader = csv.DictReader(io.StringIO(text, newline=""))
         if "item" not in (reader.fieldnames or ()) or "label" not in (reader.fieldnames or ()):
             raise DataError("the columns item and label are needed", where=str(path))

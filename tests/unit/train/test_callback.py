@@ -36,7 +36,7 @@ def test_progress_counts_what_an_earlier_process_did():
     watcher = Watcher(progress, name="sft")
     watcher.on_train_begin(None, state(4), control())
     for step in range(5, 11):
-        watcher.on_step_end(None, state(step), control())
+        watcher.on_step_end(SimpleNamespace(eval_strategy="no"), state(step), control())
     watcher.on_train_end(None, state(10), control())
     assert progress.calls[0] == ("start", "sft", 10)
     assert sum(call[1] for call in progress.calls if call[0] == "advance") == 10
