@@ -145,11 +145,11 @@ def crash_at(where, step, *, how):
 
     mark = checkpoints.mark_complete
 
-    def mark_complete(folder):
+    def mark_complete(folder, facts=None):
         if folder.name == f"checkpoint-{step}":
             (folder / "optimizer.pt").write_bytes(b"half")
             how()
-        mark(folder)
+        mark(folder, facts)
 
     return checkpoints, "mark_complete", mark_complete
 
