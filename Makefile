@@ -58,8 +58,8 @@ demo: install ## Run the whole loop on the shipped example and print the verdict
 	@$(BIN)/python scripts/fetch_model.py
 	@$(BIN)/tuneloop run -c configs/demo.yaml
 
-test: install check ## Check, then run every test that needs no GPU
-	@$(BIN)/python -m pytest -q --durations=15
+test: install check ## Check, then run every test that needs no GPU; SLOW=1: the slowest, too
+	@$(BIN)/python -m pytest -q --durations=15 $(if $(SLOW),,-m "not slow")
 
 check: install ## Format, lint, types, layers and the Dockerfile; all of them, then the outcome
 	@bad=; say() { bad="$$bad $$1"; }; \
