@@ -89,3 +89,28 @@ def smoke_store(tmp_path_factory):
 def smoke(smoke_store):
     """The JSON of one undisturbed smoke run."""
     return json.loads(tuneloop(smoke_store, "run", "-c", str(SMOKE), "--json").stdout)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """One thread: the models are tiny, and threads that share a busy core only wait."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A folder for models."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def base(cache):
+    """A tiny random Llama."""
+    import training
+
+    return training.tiny_base(cache)

@@ -11,11 +11,6 @@ ADAPTER = "adapter/adapter_model.safetensors"
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return training.tiny_base(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     return training.write_examples(tmp_path_factory.mktemp("examples"))
 

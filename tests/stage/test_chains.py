@@ -17,18 +17,7 @@ FEW = {"max_steps": 3, "logging_steps": 1}
 FULL = {"adapter": "full", "lora": {}, "lr": 1e-3}
 ADAPTER = "adapter/adapter_model.safetensors"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return training.tiny_base(tmp_path_factory.mktemp("models"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 """Conversations compared as wholes, from a file of HH-RLHF's kind to training rows."""
 
 import json
-import uuid
-from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 import pytest
+from kept import keep
 
-from tuneloop.artefacts.manifest import Manifest
 from tuneloop.artefacts.stage import CuratedSet, GoldenSet, LakeVersion, StageContext
 from tuneloop.artefacts.store import Store
 from tuneloop.build.stage import build
@@ -58,24 +56,13 @@ def curated(tmp_path_factory):
     golden = {"id": "g", "messages": [{"role": "user", "content": "who painted this ceiling"}]}
     (folder / "golden.jsonl").write_text(json.dumps(golden) + "\n", "utf-8")
 
-    def kept(kind, artefact, files, details=None):
-        draft = Manifest(
-            kind=kind,
-            key=uuid.uuid4().hex,
-            digest="",
-            files={},
-            details=details or {},
-            started_at=datetime(2026, 1, 1, tzinfo=UTC),
-        )
-        return artefact(store.commit(draft, files).manifest, store)
-
     context = StageContext(work=folder / "w", seed=1, progress=SilentProgress())
     events = LakeConfig(events=[str(folder / "hh.jsonl")])
     taken = take_in(events, uri=str(folder / "lake"), context=context)
-    lake = kept("lake", LakeVersion, taken.files, dict(taken.details))
-    guard = kept("golden", GoldenSet, {"golden.jsonl": folder / "golden.jsonl"})
+    lake = keep(store, "lake", LakeVersion, taken.files, dict(taken.details))
+    guard = keep(store, "golden", GoldenSet, {"golden.jsonl": folder / "golden.jsonl"})
     out = curate(lake, guard, CurateConfig.model_validate(PLAIN), context)
-    return kept("curate", CuratedSet, out.files)
+    return keep(store, "curate", CuratedSet, out.files)
 
 
 def built(curated, folder, **rule):

@@ -2,15 +2,14 @@
 
 import itertools
 import json
-import uuid
 import zlib
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from kept import keep
 
-from tuneloop.artefacts.manifest import Manifest
 from tuneloop.artefacts.stage import GoldenSet, LakeVersion, Scope, StageContext
 from tuneloop.artefacts.store import Store
 from tuneloop.config.curate import CurateConfig
@@ -61,14 +60,6 @@ def said(id, target, signal, value=None, hours=1.0, **more):
     } | more
 
 
-def make(kind, artefact, files, store, details=None):
-    key = uuid.uuid4().hex
-    draft = Manifest(
-        kind=kind, key=key, digest="", files={}, details=details or {}, started_at=START
-    )
-    return artefact(store.commit(draft, files).manifest, store)
-
-
 @pytest.fixture
 def run(tmp_path):
     store = Store(str(tmp_path / "store"))
@@ -93,8 +84,8 @@ def run(tmp_path):
         config["leak"] = {"semantic": "off"} | config.get("leak", {})
         taken = take_in(LakeConfig(events=[str(path)]), uri=str(folder / "lake"), context=context)
         out = curate(
-            make("lake", LakeVersion, taken.files, store, dict(taken.details)),
-            make("golden", GoldenSet, {"golden.jsonl": golden_path}, store),
+            keep(store, "lake", LakeVersion, taken.files, dict(taken.details)),
+            keep(store, "golden", GoldenSet, {"golden.jsonl": golden_path}),
             CurateConfig.model_validate(config),
             context,
             scope=scope,

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 import training
 
 from tuneloop.config.train import TrackingConfig
@@ -24,23 +23,7 @@ DRIVER = Path(training.__file__)
 ADAPTER = "adapter/adapter_model.safetensors"
 SRC = Path(__file__).parents[2] / "src"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="module")
-def base(cache):
-    return training.tiny_base(cache)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

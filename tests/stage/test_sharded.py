@@ -28,16 +28,6 @@ def examples(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def base(cache):
-    return training.tiny_base(cache)
-
-
-@pytest.fixture(scope="module")
 def start(examples, base, tmp_path_factory):
     """An SFT adapter for DPO to go on from."""
     output = training.train("sft", examples, tmp_path_factory.mktemp("start"), base, max_steps=3)

@@ -1,15 +1,13 @@
 """Simulated traffic through the real lake, curate and build: what is false goes, honest stays."""
 
 import json
-import uuid
 from collections import Counter
-from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from kept import keep
 
-from tuneloop.artefacts.manifest import Manifest
 from tuneloop.artefacts.stage import CuratedSet, GoldenSet, LakeVersion, Scope, StageContext
 from tuneloop.artefacts.store import Store
 from tuneloop.build.stage import build
@@ -27,18 +25,6 @@ pytest.importorskip("daft")
 PHISHING = {"phishing_brigade_fraction": 0.04, "label_flip_brigade_fraction": 0.03}
 
 
-def kept(store, kind, artefact, files, details=None):
-    draft = Manifest(
-        kind=kind,
-        key=uuid.uuid4().hex,
-        digest="",
-        files={},
-        details=details or {},
-        started_at=datetime(2026, 1, 1, tzinfo=UTC),
-    )
-    return artefact(store.commit(draft, files).manifest, store)
-
-
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("loop")
@@ -52,11 +38,11 @@ def loop(tmp_path_factory):
 
     events = LakeConfig(events=[str(folder / "sim" / "events.jsonl")])
     taken = take_in(events, uri=str(folder / "lake"), context=context("l"), tenant=run["tenant"])
-    lake = kept(store, "lake", LakeVersion, taken.files, dict(taken.details))
-    golden = kept(store, "golden", GoldenSet, {"golden.jsonl": folder / "sim" / "golden.jsonl"})
+    lake = keep(store, "lake", LakeVersion, taken.files, dict(taken.details))
+    golden = keep(store, "golden", GoldenSet, {"golden.jsonl": folder / "sim" / "golden.jsonl"})
     scope = Scope(run["tenant"], run["task"], "production")
     curated = curate(lake, golden, CurateConfig(), context("c"), scope=scope)
-    curated_set = kept(store, "curate", CuratedSet, curated.files)
+    curated_set = keep(store, "curate", CuratedSet, curated.files)
     built = build(curated_set, BuildConfig(), context("b"))
     lines = (folder / "sim" / "truth.jsonl").read_text("utf-8").split("\n")[:-1]
     rows = [json.loads(line) for line in lines]

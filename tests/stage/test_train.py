@@ -19,24 +19,7 @@ DRIVER = Path(training.__file__)
 ADAPTER = "adapter/adapter_model.safetensors"
 DPO = {"max_steps": 8, "logging_steps": 1}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """One thread: the model is tiny, and threads that share a busy core only wait."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="module")
-def base(cache):
-    return training.tiny_base(cache)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

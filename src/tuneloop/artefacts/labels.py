@@ -6,14 +6,12 @@ labels/<pairs digest>/said/<n>.json         numbered, each put only if absent
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tuneloop.artefacts import signing
 from tuneloop.artefacts.approvals import person_of
-from tuneloop.artefacts.digest import canonical_json, digest_json
+from tuneloop.artefacts.chain import Chain, Link
 from tuneloop.artefacts.store import Store
 from tuneloop.errors import DataError
 
@@ -54,34 +52,18 @@ class LabelPlan(BaseModel):
         return {one.item: one for stratum in self.strata.values() for one in stratum}
 
 
-class Said(BaseModel):
-    """One person's word on one pair. `first` is what was shown as A; `before` chains the records.
+class Said(Link):
+    """One person's word on one pair. `first` is what was shown as A.
 
     The last word of a person on a pair counts; `undo` takes it back.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     pairs: str
-    number: int
     item: str
     person: str
     word: Word
     first: Side
-    at: datetime
     by_file: str | None = None
-    before: str | None = None
-    signature: signing.Signature | None = None
-
-    @property
-    def body(self) -> bytes:
-        """What is signed: all but the signature."""
-        return canonical_json(self.model_dump(mode="json", exclude={"signature"})).encode()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the record, signature included."""
-        return digest_json(self.model_dump(mode="json"))
 
 
 class HumanLabel(BaseModel):
@@ -142,33 +124,26 @@ class Journal:
     """
 
     def __init__(self, store: Store, pairs: str) -> None:
-        self._store, self._pairs = store, pairs
-        self.said: list[Said] = []
-        self._read_on()
+        self._pairs = pairs
+        self._chain = Chain(store, f"labels/{pairs}/said", Said, _broken)
+
+    @property
+    def said(self) -> list[Said]:
+        """Every word, in order."""
+        return self._chain.records
 
     def append(
         self, item: str, word: Word, *, person: str, first: Side, by_file: str | None = None
     ) -> Said:
         """Add a person's word; whoever else appends at the same time is not overwritten."""
-        who = person_of(person)
-        while True:
-            made = Said(
-                pairs=self._pairs,
-                number=len(self.said) + 1,
-                item=item,
-                person=who,
-                word=word,
-                first=first,
-                at=datetime.now(UTC),
-                by_file=by_file,
-                before=self.said[-1].digest if self.said else None,
-            )
-            made = made.model_copy(update={"signature": signing.sign(made.body)})
-            path = self._path(made.number)
-            if self._store.put_if_absent(path, made.model_dump_json(indent=1).encode()):
-                self.said.append(made)
-                return made
-            self._read_on()
+        return self._chain.append(
+            pairs=self._pairs,
+            item=item,
+            person=person_of(person),
+            word=word,
+            first=first,
+            by_file=by_file,
+        )
 
     def in_force(self) -> dict[str, dict[str, Said]]:
         """Return pair → person → the last word, without those taken back."""
@@ -185,20 +160,10 @@ class Journal:
         mine = [people[person] for people in self.in_force().values() if person in people]
         return sorted(mine, key=lambda one: one.number)
 
-    def _path(self, number: int) -> str:
-        return f"labels/{self._pairs}/said/{number:08d}.json"
 
-    def _read_on(self) -> None:
-        listed = list(self._store.list_paths(f"labels/{self._pairs}/said"))
-        for path in listed[len(self.said) :]:
-            data = self._store.get(path)
-            one = Said.model_validate_json(data or b"")
-            before = self.said[-1].digest if self.said else None
-            broken = one.number != len(self.said) + 1 or one.before != before
-            if broken or signing.check(one.body, one.signature) == "invalid":
-                raise DataError(
-                    f"record {one.number} of the labels was changed after it was made",
-                    where=f"labels/{self._pairs[:12]}",
-                    hint="no label counts until the record is as it was",
-                )
-            self.said.append(one)
+def _broken(record: Said) -> DataError:
+    return DataError(
+        f"record {record.number} of the labels was changed after it was made",
+        where=f"labels/{record.pairs[:12]}",
+        hint="no label counts until the record is as it was",
+    )

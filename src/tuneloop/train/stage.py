@@ -6,6 +6,9 @@ here is what can be checked without torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from tuneloop.artefacts.stage import Adapter, ExampleSet, StageContext, StageOutput
 from tuneloop.config.train import DpoConfig, KtoConfig, SftConfig, TrackingConfig
 from tuneloop.config.trainer import TrainerConfig
@@ -14,6 +17,8 @@ from tuneloop.train import distributed
 from tuneloop.train.inputs import TrainInputs
 from tuneloop.train.retry import train_within_memory
 from tuneloop.train.tracking import check_trackers
+
+Recipe = Callable[[TrainInputs, Any, TrackingConfig, StageContext], StageOutput]
 
 
 def sft(
@@ -40,19 +45,13 @@ def sft(
     Raises:
         TrainingError: if there are no rows, a mask is empty, or the launch is not as asked.
     """
-    _check(config, tracking)
-    from tuneloop.runtime.quiet import quiet_libraries
 
-    with quiet_libraries():
+    def load() -> Recipe:
         from tuneloop.train.sft import train_sft
 
-        inputs = TrainInputs(examples, base, start)
-        return train_within_memory(
-            lambda smaller: train_sft(inputs, smaller, tracking, context),
-            config,
-            context.progress,
-            where="sft",
-        )
+        return train_sft
+
+    return _train("sft", load, TrainInputs(examples, base, start), config, tracking, context)
 
 
 def dpo(
@@ -67,19 +66,13 @@ def dpo(
 
     Arguments and errors are those of `sft`.
     """
-    _check(config, tracking)
-    from tuneloop.runtime.quiet import quiet_libraries
 
-    with quiet_libraries():
+    def load() -> Recipe:
         from tuneloop.train.dpo import train_dpo
 
-        inputs = TrainInputs(examples, base, start)
-        return train_within_memory(
-            lambda smaller: train_dpo(inputs, smaller, tracking, context),
-            config,
-            context.progress,
-            where="dpo",
-        )
+        return train_dpo
+
+    return _train("dpo", load, TrainInputs(examples, base, start), config, tracking, context)
 
 
 def kto(
@@ -94,25 +87,36 @@ def kto(
 
     Arguments and errors are those of `sft`.
     """
-    _check(config, tracking)
-    from tuneloop.runtime.quiet import quiet_libraries
 
-    with quiet_libraries():
+    def load() -> Recipe:
         from tuneloop.train.kto import train_kto
 
-        inputs = TrainInputs(examples, base, start)
-        return train_within_memory(
-            lambda smaller: train_kto(inputs, smaller, tracking, context),
-            config,
-            context.progress,
-            where="kto",
-        )
+        return train_kto
+
+    return _train("kto", load, TrainInputs(examples, base, start), config, tracking, context)
 
 
-def _check(config: TrainerConfig, tracking: TrackingConfig) -> None:
-    """Raise TrainingError where what is installed and started cannot train as asked."""
+def _train(
+    name: str,
+    load: Callable[[], Recipe],
+    inputs: TrainInputs,
+    config: TrainerConfig,
+    tracking: TrackingConfig,
+    context: StageContext,
+) -> StageOutput:
+    """Check what needs no torch, then load the recipe and run it within this machine's memory."""
     distributed.check_launch()
     check_trackers(tracking)
     distributed.accumulation(
         global_batch_size=config.global_batch_size, micro_batch_size=config.micro_batch_size
     )
+    from tuneloop.runtime.quiet import quiet_libraries
+
+    with quiet_libraries():
+        recipe = load()
+        return train_within_memory(
+            lambda smaller: recipe(inputs, smaller, tracking, context),
+            config,
+            context.progress,
+            where=name,
+        )

@@ -11,13 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tuneloop.train.fused import fuse_lora
 from tuneloop.train.head import AnswerLogProbs, supports_answer_head
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny(**kwargs):
@@ -109,11 +103,6 @@ def test_fused_layers_step_aside_for_disabled_and_merged_adapters():
 def test_only_plain_layers_are_fused():
     assert fuse_lora(adapted(lora_dropout=0.1)) == 0
     assert fuse_lora(adapted(use_dora=True)) == 0
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return training.tiny_base(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

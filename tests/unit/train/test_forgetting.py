@@ -6,18 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-import training
 from scipy import stats
 
 from tuneloop.config.trainer import HoldoutConfig
 from tuneloop.errors import DataError
 from tuneloop.runtime.progress import SilentProgress
 from tuneloop.train.forgetting import RowScore, forgetting, holdout_rows, perplexity, score_rows
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return training.tiny_base(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,6 @@ from tuneloop.train import reference
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return training.tiny_base(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     return training.write_examples(tmp_path_factory.mktemp("examples"), n_train=8, n_validation=2)
 
