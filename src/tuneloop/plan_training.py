@@ -66,11 +66,11 @@ def _numbers(run: RunConfig, stage: Method, tokens: TokenRows, folder: Path) -> 
     from tuneloop.runtime.shapes import folder_shape
     from tuneloop.train.order import n_steps
     from tuneloop.train.rows import n_learned
-    from tuneloop.train.step import filled, step_of
+    from tuneloop.train.step import filled, packs, step_of
 
     config = run.train.method(stage)
     lengths, losses = tokens.lengths, [n_learned(row) for row in tokens.rows]
-    micro = 1 if config.packing else config.micro_batch_size
+    micro = 1 if packs(config) else config.micro_batch_size
     config, ordered = filled(config, tokens), sorted(lengths)
     padded = sum(max(ordered[i : i + micro]) * len(ordered[i : i + micro])
                  for i in range(0, len(ordered), micro))  # fmt: skip

@@ -192,7 +192,7 @@ KINDS = {
     "sft": {"dataloader_workers": 1, "lora": {"r": 4, "alpha": 8, "dropout": 0.2}},
     "sft with noise": {"neftune_alpha": 5.0, "early_stopping_patience": 20},
     "dpo": {"logging_steps": 1},
-    "kto": {"logging_steps": 1},
+    "kto": {"logging_steps": 1, "lora": {"r": 4, "alpha": 8, "dropout": 0.2}},
 }
 N_KILLS = int(os.environ.get("TUNELOOP_KILLS", "1"))
 

@@ -25,6 +25,10 @@ LEAST_KEPT = 0.5
 REPORT = "merge.json"
 
 
+class RoundedAway(TrainingError):
+    """A merge in a type whose steps are larger than what the adapter changes."""
+
+
 @dataclass(frozen=True)
 class MergeCheck:
     """How far the merged model, as it lies on the disk, is from base plus adapter.
@@ -59,6 +63,7 @@ def merge_adapter(
         dtype: Another type for the merged weights: bf16, fp16 or fp32.
 
     Raises:
+        RoundedAway: if the merged model would answer as if there were no adapter.
         TrainingError: if the adapter does not fit the base, or the merged logits do not fit the
             unmerged ones.
     """
@@ -108,7 +113,8 @@ def compare(
         dtype: What the merged weights are rounded to.
 
     Raises:
-        TrainingError: if it would answer differently, or as if there were no adapter.
+        RoundedAway: if it would answer as if there were no adapter.
+        TrainingError: if it would answer differently.
     """
     name = str(dtype).removeprefix("torch.")
     # A softmax ignores a shift of all logits, and so does this.
@@ -131,11 +137,12 @@ def compare(
             hint="the adapter may belong to another base; serve it unmerged and report this",
         )
     if check.kept is not None and not abs(check.kept - 1) <= 1 - LEAST_KEPT:
-        raise TrainingError(
+        raise RoundedAway(
             f"rounding to {name} leaves {check.kept:.0%} of what the adapter does: its change is "
             "smaller than the steps of that type",
             where="merge",
-            hint="serve the adapter unmerged, or merge with --dtype fp32",
+            hint="serve the adapter unmerged, merge with --dtype fp32, or, where it is served "
+            "merged, set the engine's dtype to float32",
         )
     return check
 

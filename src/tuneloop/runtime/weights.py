@@ -113,19 +113,33 @@ def model_digest(folder: Path, *, cache: Path | None = None, with_code: bool = F
 
 
 def merged_folder(
-    base: ResolvedModel, adapter_folder: Path, adapter_digest: str, cache: Path
+    base: ResolvedModel,
+    adapter_folder: Path,
+    adapter_digest: str,
+    cache: Path,
+    *,
+    dtype: str | None = None,
 ) -> Path:
-    """Return a folder with the adapter merged into the base, made once per pair of digests.
+    """Return a folder with the adapter merged into the base, made once per pair and type.
+
+    Args:
+        base: The base.
+        adapter_folder: The adapter's.
+        adapter_digest: Of its weights.
+        cache: Where merged models are kept.
+        dtype: Another type than the base's own: bf16, fp16 or fp32.
 
     Raises:
+        RoundedAway: if that type's steps are larger than what the adapter changes.
         TrainingError: if the merged model's logits do not fit the unmerged model's.
     """
-    target = cache / "merged" / f"{base.digest[:16]}-{adapter_digest[:16]}"
+    name = f"{base.digest[:16]}-{adapter_digest[:16]}" + (f"-{dtype}" if dtype else "")
+    target = cache / "merged" / name
     if not target.is_dir():
         from tuneloop.runtime.merge import merge_adapter
 
         with published(target) as partial:
-            merge_adapter(base, adapter_folder, partial)
+            merge_adapter(base, adapter_folder, partial, dtype=dtype)
     return target
 
 

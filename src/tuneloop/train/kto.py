@@ -99,8 +99,13 @@ class KtoTrainer(ReferenceTrainer, KTOTrainer):  # type: ignore[misc]  # untyped
     def moved(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Return the summed log-ratio of the batch's mismatched answers, and how many."""
         mismatched = {k.removeprefix("KL_"): v for k, v in inputs.items() if k.startswith("KL_")}
-        with torch.no_grad():
-            logps = self.answers(self.model, mismatched).sums()
+        was_training = self.model.training
+        self.model.eval()  # dropout would bias the distance, and draw numbers of the training's
+        try:
+            with torch.no_grad():
+                logps = self.answers(self.model, mismatched).sums()
+        finally:
+            self.model.train(was_training)
         return {"moved": (logps - inputs["ref_KL_logps"]).sum(), "n": len(logps)}
 
     def validation_sums(self, inputs: dict[str, Any]) -> dict[str, Any]:

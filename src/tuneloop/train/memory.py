@@ -220,7 +220,7 @@ def _times(matrix: Matrix, shape: ModelShape) -> int:
 
 def _keeps_scores(config: TrainerConfig, step: Step, machine: Machine) -> bool:
     """Return whether attention makes and keeps a share for each query and key; kernels do not."""
-    short = not config.packing and step.row_tokens <= EAGER_ATTENTION_TOKENS
+    short = not step.packed and step.row_tokens <= EAGER_ATTENTION_TOKENS
     return machine.device == "cpu" and (step.packed or short)
 
 

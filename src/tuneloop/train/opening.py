@@ -6,18 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuneloop.artefacts.digest import digest_file
 from tuneloop.artefacts.stage import WHOLE, Adapter
 from tuneloop.config.train import Method, TrackingConfig
 from tuneloop.config.trainer import TrainerConfig
 from tuneloop.errors import TuneloopError
 from tuneloop.runtime.hardware import device
 from tuneloop.runtime.shapes import folder_shape
-from tuneloop.runtime.weights import ResolvedModel, merged_folder, model_digest
+from tuneloop.runtime.weights import ResolvedModel, model_digest
 from tuneloop.train import distributed
-from tuneloop.train.adapter import CONFIG, WEIGHTS
+from tuneloop.train.adapter import CONFIG
 from tuneloop.train.encode import load_rows
 from tuneloop.train.inputs import TrainInputs
+from tuneloop.train.result import merged
 from tuneloop.train.room import settled
 from tuneloop.train.rows import TokenRows, need_rows
 from tuneloop.train.setup import Run, load_tokenizer, make_run
@@ -41,7 +41,7 @@ def open_run(
         TrainingError: if there is nothing to learn, or the chat template does not fit the model.
     """
     distributed.join()
-    base, adapter = _beginning(inputs, config, context.work)
+    base, adapter = _beginning(inputs, config, context)
     tokenizer = load_tokenizer(base)
     check_template(tokenizer, base.folder)
     tokens, validation = (
@@ -64,7 +64,7 @@ def is_whole(artefact: Adapter) -> bool:
 
 
 def _beginning(
-    inputs: TrainInputs, config: TrainerConfig, work: Path
+    inputs: TrainInputs, config: TrainerConfig, context: StageContext
 ) -> tuple[ResolvedModel, Path | None]:
     """Return the model a stage starts from, and the adapter it goes on with, if any."""
     base, start = inputs.base, inputs.start
@@ -76,11 +76,7 @@ def _beginning(
     adapter = start.path(f"adapter/{CONFIG}").parent
     if config.adapter == "lora":
         return base, adapter
-    digest = digest_file(adapter / WEIGHTS)
-    if distributed.is_main_process():
-        merged_folder(base, adapter, digest, work)
-    distributed.barrier()
-    folder = merged_folder(base, adapter, digest, work)
+    folder = merged(base, adapter, context.work, context.progress)
     return replace(base, folder=folder, digest=model_digest(folder)), None
 
 

@@ -13,7 +13,7 @@ from tuneloop.config.trainer import TrainerConfig
 from tuneloop.runtime.hardware import device, pick_precision
 from tuneloop.runtime.shapes import ModelShape
 from tuneloop.train.memory import GIB, Machine, MemoryEstimate, estimate
-from tuneloop.train.step import Step
+from tuneloop.train.step import Step, packs
 
 C = TypeVar("C", bound=TrainerConfig)
 
@@ -107,7 +107,7 @@ def _steps(
     config: TrainerConfig, step: Step, machine: Machine
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield what may be changed, the cheapest first: same result, then same rows, then others."""
-    fills = config.packing and config.fill_tokens and 2 * step.row_tokens <= config.fill_tokens
+    fills = packs(config) and config.fill_tokens and 2 * step.row_tokens <= config.fill_tokens
     kept: dict[str, Any] = {"fill_tokens": None} if fills else {}  # or it would be filled again
     micro, length = config.micro_batch_size, config.max_length
     while micro > 1 and micro % 2 == 0:

@@ -152,7 +152,7 @@ def finish(
         }
         text = json.dumps(curves | facts, indent=1)
         history_path.write_text(text + "\n", encoding="utf-8")
-    files = result_files(trainer, run, start) | {"history.json": history_path}
+    files = result_files(trainer, run, start, watcher.progress) | {"history.json": history_path}
     if (run.work / FORGETTING).is_file():
         files[FORGETTING] = run.work / FORGETTING
     adapter = files.get(f"adapter/{CONFIG}")

@@ -21,6 +21,7 @@ from tuneloop.train import attention, distributed
 from tuneloop.train.adapter import WEIGHTS, check_targets, peft_config
 from tuneloop.train.order import batch_order, n_steps
 from tuneloop.train.rows import TokenRows
+from tuneloop.train.step import packs
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +77,7 @@ class Run:
             global_batch_size=self.config.global_batch_size,
             steps=self.steps,
             seed=self.seed,
-            by_length=not self.config.packing,
+            by_length=not packs(self.config),
         )
 
     @property
@@ -202,7 +203,7 @@ def load_base(run: Run) -> Any:
     full = run.config.adapter == "full"
     dtype = torch.bfloat16 if run.precision == "bf16" and not full else torch.float32
     kwargs: dict[str, Any] = {}
-    if run.config.packing:
+    if packs(run.config):
         attention.register()
         kwargs["attn_implementation"] = attention.NAME
     elif device() == "cpu" and run.longest <= EAGER_ATTENTION_TOKENS:

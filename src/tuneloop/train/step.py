@@ -81,7 +81,7 @@ def step_of(config: TrainerConfig, tokens: TokenRows, *, seed: int) -> Step:
 
 def filled(config: C, tokens: TokenRows, *, processes: int = 1) -> C:
     """Return the config with the micro-batch of `fill_tokens`, which is decided by the rows."""
-    if not (config.packing and config.fill_tokens):
+    if not (packs(config) and config.fill_tokens):
         return config
     lengths = sorted(tokens.lengths, reverse=True)
     micro, share = config.micro_batch_size, config.global_batch_size // processes
@@ -109,7 +109,7 @@ def _micro_batches(
         len(lengths), global_batch_size=size, epochs=config.epochs, max_steps=config.max_steps
     )
     order = batch_order(
-        lengths, global_batch_size=size, steps=steps, seed=seed, by_length=not config.packing
+        lengths, global_batch_size=size, steps=steps, seed=seed, by_length=not packs(config)
     )
     for begin in range(0, len(order), micro):
         yield order[begin : begin + micro]

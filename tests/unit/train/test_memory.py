@@ -2,6 +2,7 @@
 
 import json
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,8 +23,10 @@ from tuneloop.train.memory import (
     saved_by_layer,
 )  # fmt: skip
 from tuneloop.train.norms import fuse_norms
+from tuneloop.train.order import batch_order
 from tuneloop.train.packing import pack
 from tuneloop.train.rows import TokenRows
+from tuneloop.train.setup import Run
 from tuneloop.train.step import Step, filled, largest_step, step_of
 
 SIDES = {
@@ -210,3 +213,23 @@ def test_checkpointing_lets_go_of_what_packed_attention_keeps(kind):
     model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
     assert kept_by_autograd(model, wrapped, **inputs) < kept / 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"adapter": "full"}, {"lora": {"modules_to_save": ["lm_head"]}}, {"neftune_alpha": 5.0}],
+)
+def test_rows_that_are_padded_are_sorted_and_not_filled(changes):
+    """With one long row, every row that a forward pass is filled up with is as long as that."""
+    config = SftConfig(micro_batch_size=8, global_batch_size=32, max_steps=6, **changes)
+    rows = [{"input_ids": [1] * n, "labels": [1] * n} for n in [900] + [20] * 99]
+    tokens = TokenRows(rows=rows)
+    config = filled(config, tokens)
+    assert config.micro_batch_size == 8
+    assert step_of(config, tokens, seed=1).tokens == 8 * 900
+    order = Run.order(SimpleNamespace(config=config, steps=6, seed=1), tokens)
+    by_length, as_drawn = (
+        batch_order(tokens.lengths, global_batch_size=32, steps=6, seed=1, by_length=sorts)
+        for sorts in (True, False)
+    )
+    assert order == by_length != as_drawn

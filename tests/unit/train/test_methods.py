@@ -139,6 +139,21 @@ def test_kto_loss_and_gradients_are_trls(monkeypatch, base, examples, tmp_path, 
     assert_same(found, plain(KTOTrainer, args, base, rows, tmp_path))
 
 
+def test_the_kto_distance_is_measured_without_dropout(monkeypatch, base, examples, tmp_path):
+    ours = Ours(monkeypatch, "kto", examples, base, tmp_path,
+                lora={"r": 4, "alpha": 8, "dropout": 0.5})  # fmt: skip
+    trainer = ours.trainer
+    batch = trainer._prepare_inputs(trainer.data_collator(ours.rows))
+    trainer.model.eval()
+    expected = trainer.moved(batch)["moved"].item()
+    trainer.model.train()
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    assert trainer.moved(batch)["moved"].item() == expected
+    assert torch.equal(torch.get_rng_state(), before)
+    assert trainer.model.training
+
+
 # -- weights -------------------------------------------------------------------------
 def with_weights(examples, folder, weights):
     import pyarrow as pa

@@ -81,7 +81,11 @@ class LocalBackend:
             from tuneloop.runtime.weights import merged_folder
 
             folder = merged_folder(
-                system.base, system.adapter_folder, str(system.spec.adapter), self.work
+                system.base,
+                system.adapter_folder,
+                str(system.spec.adapter),
+                self.work,
+                dtype="fp32" if self.config.dtype == "float32" else None,
             )
         options = {
             "trust_remote_code": system.base.trust_remote_code,

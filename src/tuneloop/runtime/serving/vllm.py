@@ -200,7 +200,11 @@ class VllmBackend:
 
         self.progress.start(f"merging the weights of {first.spec.name}")
         merged: Path = merged_folder(
-            first.base, first.adapter_folder, str(first.spec.adapter), self.work
+            first.base,
+            first.adapter_folder,
+            str(first.spec.adapter),
+            self.work,
+            dtype="fp32" if self.config.dtype == "float32" else None,
         )
         self.progress.done()
         return merged
